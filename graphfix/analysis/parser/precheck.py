@@ -1,0 +1,107 @@
+"""The precheck: node names and registrations. Reports every offender of a graph at once."""
+
+from __future__ import annotations
+
+from graphfix.analysis.context import Context
+from graphfix.analysis.parser import order
+from graphfix.graph import Graph, Node
+from graphfix.support.tables import Operator
+
+_SOURCE = "ge parser/parser/common/pre_checker.cc (August 2026)"
+_CONTROL_FLOW = {"Loop", "Scan", "SequenceMap"}
+# pseudo operators that the parser itself knows, at any opset and domain
+_BUILT_IN = {"Constant", "Input", "FileConstant"}
+
+
+def check_precheck(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
+    """Refuse names that are used twice (E13009) and operators without a parser (E13010)."""
+    seen: set[str] = set()
+    position = 0
+    for name in inputs:
+        if name in graph.initializers:
+            continue
+        if name in seen:
+            _duplicate(context, graph, rank, position, name, "Input")
+        seen.add(name)
+        position += 1
+    for number, tensor in enumerate(graph.initializers.values()):
+        seen.add(f"{tensor.name}_Initializer_{number}")
+    for node in graph.nodes:
+        name = context.name(node)
+        if name in seen:
+            _duplicate(context, graph, rank, position, name, node.op_type, node)
+        seen.add(name)
+        if (
+            node.op_type not in _BUILT_IN
+            and context.opset(node) is not None
+            and context.registration(node) is None
+            and not context.is_custom(node)
+        ):
+            _unregistered(context, node, (rank, order.PRECHECK, position))
+        position += 1
+
+
+def _duplicate(
+    context: Context, graph: Graph, rank: int, position: int, name: str, op_type: str,
+    node: Node | None = None,
+) -> None:  # fmt: skip
+    generated = "" if node is None or node.name else " (the parser made the name up)"
+    context.add("duplicate-node-name", f"The name {name!r}{generated} belongs to an earlier node, "
+                "graph input or initializer too.", node=None, error_code="duplicate_name",
+                evidence=f"{_SOURCE}; parser oracle", certainty="proved",
+                order=(rank, order.PRECHECK, position), scope=context.scope(graph))
+    context.findings[-1].node, context.findings[-1].op_type = name, op_type
+
+
+def _unregistered(context: Context, node: Node, where: tuple[int, int, int]) -> None:
+    release, opset = context.target.release, context.opset(node)
+    domain, op = node.domain or "ai.onnx", node.op_type
+    operator = context.operator(node)
+    opsets = operator.opsets(domain, release.name) if operator is not None else []
+    details = {"error_code": "not_registered", "order": where, "certainty": "high",
+               "evidence": f"registrations of the ONNX plugins, op_support ({domain}::{opset}::{op})"}
+    if (domain, op) in context.model.functions:
+        context.add("function-call", f"{domain}::{op} is a function of the model itself; the parser "
+                    "knows no functions.", node, headline="calls of model-local functions", **details)
+    elif opsets:
+        near = opset is not None and opset > max(opsets)
+        context.add("opset-not-registered", f"{op} at opset {opset}: CANN registers it at "
+                    f"{_ranges(opsets)} only.", node,
+                    headline=f"opset {opset}: " + ("CANN registers 8-18 only" if near
+                                                   and max(opsets) == 18 and domain == "ai.onnx"
+                                                   else f"{op} is registered at "
+                                                   f"{_ranges(opsets)} only"),
+                    facts={"opsets": opsets}, **details)
+    elif op in _CONTROL_FLOW and domain == "ai.onnx":
+        context.add("control-flow", f"{op} has neither an adapter nor a plugin.", node,
+                    headline=f"{op}: no adapter, no plugin", **details)
+    elif domain != "ai.onnx":
+        _foreign(context, node, domain, operator, details)
+    else:
+        instead = operator.instead if operator is not None else ""
+        known = operator is not None and operator.standard
+        context.add("op-not-registered", f"{op} is registered at no opset." if known else
+                    f"{op} is no operator that ONNX or CANN knows.", node,
+                    headline=f"{op} is registered at no opset",
+                    remedy=f"instead: {instead}" if instead else
+                    "write it out, cut it off, or add a custom operator", **details)
+
+
+def _foreign(
+    context: Context, node: Node, domain: str, operator: Operator | None, details: dict[str, object]
+) -> None:
+    remedy = "export without this domain, or write the operator out"
+    if operator is not None and operator.registration("ai.onnx", 13, context.target.release.name):
+        remedy = f"CANN knows {node.op_type} in the domain ai.onnx"
+    context.add("domain-not-registered", f"No plugin registers {domain}::{node.op_type}.", node,
+                headline=f"{domain}: no plugin for {node.op_type}", remedy=remedy, **details)
+
+
+def _ranges(versions: list[int]) -> str:
+    parts: list[list[int]] = []
+    for version in versions:
+        if parts and version == parts[-1][-1] + 1:
+            parts[-1].append(version)
+        else:
+            parts.append([version])
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)

@@ -1,0 +1,485 @@
+"""Graph, Node and Value: a thin index over the protobuf of an ONNX graph.
+
+The protobuf stays the model. `Node` and `Value` are slotted objects that point into it and answer
+what the messages cannot: who produces a tensor, who uses it, which outer tensors a subgraph
+captures. Every edit goes through `Graph` and keeps the index right. A value that a subgraph
+captures counts as used by the inner node, so nothing that a branch needs looks dead.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+if TYPE_CHECKING:
+    from graphfix.graph.model import Model
+
+Dim = int | str | None
+Shape = tuple[Dim, ...]
+
+_GRAPH = onnx.AttributeProto.GRAPH
+_GRAPHS = onnx.AttributeProto.GRAPHS
+
+
+class Value:
+    """A tensor of one graph: its producer, its uses, and what is known of its type.
+
+    `shape` is None while the rank is unknown; a dim is an int, a symbol or None. `constant` is the
+    TensorProto of an initializer or of a Constant node; `known` the array of a small constant or of
+    a value that follows from constants and static shapes.
+    """
+
+    __slots__ = (
+        "constant",
+        "dtype",
+        "graph",
+        "is_input",
+        "is_output",
+        "known",
+        "name",
+        "producer",
+        "producer_index",
+        "rivals",
+        "shape",
+        "uses",
+    )
+
+    def __init__(self, name: str, graph: Graph) -> None:
+        self.name = name
+        self.graph = graph
+        self.producer: Node | None = None
+        self.producer_index = 0
+        self.rivals: list[Node] = []  # further producers of the same name: invalid, but it happens
+        self.uses: list[tuple[Node, int]] = []
+        self.dtype: str | None = None
+        self.shape: Shape | None = None
+        self.constant: onnx.TensorProto | None = None
+        self.known: np.ndarray | None = None  # the value, where `infer` could compute it
+        self.is_input = False
+        self.is_output = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything gives the value: a node, an initializer or a graph input."""
+        return self.producer is not None or self.is_input or self.constant is not None
+
+    def __repr__(self) -> str:
+        dims = "?" if self.shape is None else ",".join("?" if d is None else str(d) for d in self.shape)
+        return f"<Value {self.name}: {self.dtype or '?'}[{dims}]>"
+
+
+class Node:
+    """One NodeProto and its place in the index."""
+
+    __slots__ = ("_attributes", "domain", "graph", "inputs", "op_type", "outputs", "position",
+                 "proto", "subgraphs")
+
+    def __init__(self, proto: onnx.NodeProto, graph: Graph, position: int) -> None:
+        self.proto = proto
+        self.graph = graph
+        self.position = position
+        self.op_type: str = proto.op_type
+        self.domain: str = proto.domain
+        self.inputs: list[str] = list(proto.input)
+        self.outputs: list[str] = list(proto.output)
+        self._attributes: dict[str, onnx.AttributeProto] | None = None
+        self.subgraphs: list[tuple[str, Graph]] = []
+
+    @property
+    def name(self) -> str:
+        """The name in the file; may be empty."""
+        return str(self.proto.name)
+
+    @property
+    def attributes(self) -> dict[str, onnx.AttributeProto]:
+        """The attributes by name; of a repeated name the first, as plugins read it."""
+        if self._attributes is None:
+            found: dict[str, onnx.AttributeProto] = {}
+            for attribute in self.proto.attribute:
+                found.setdefault(attribute.name, attribute)
+            self._attributes = found
+        return self._attributes
+
+    def input(self, index: int) -> Value | None:
+        """Return the value at an input position; None when missing or left empty."""
+        if index < len(self.inputs) and self.inputs[index]:
+            return self.graph.lookup(self.inputs[index])
+        return None
+
+    def output(self, index: int) -> Value | None:
+        """Return the value at an output position; None when missing or left empty."""
+        if index < len(self.outputs) and self.outputs[index]:
+            return self.graph.values.get(self.outputs[index])
+        return None
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the operator belongs to ONNX's own domain."""
+        return self.domain in ("", "ai.onnx")
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op_type} {self.name!r}>"
+
+
+class Graph:
+    """The index of one GraphProto; subgraphs have one of their own with `parent` set.
+
+    Build it through `graphfix.load`. Reading follows the order of the file; `sorted_nodes` gives a
+    topological order.
+    """
+
+    def __init__(
+        self,
+        proto: onnx.GraphProto,
+        model: Model,
+        parent: Graph | None = None,
+        owner: Node | None = None,
+    ) -> None:
+        self.proto = proto
+        self.model = model
+        self.parent = parent
+        self.owner = owner
+        self.nodes: list[Node] = []
+        self.values: dict[str, Value] = {}
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.inputs: list[str] = [i.name for i in proto.input]
+        self.outputs: list[str] = [o.name for o in proto.output]
+        self._build()
+
+    # ------------------------------------------------------------------ reading
+
+    def _build(self) -> None:
+        for name in self.inputs:
+            self._value(name).is_input = True
+        for tensor in self.proto.initializer:
+            if tensor.name:
+                self.initializers[tensor.name] = tensor
+                self._value(tensor.name).constant = tensor
+        pending: list[Node] = []
+        for position, proto in enumerate(self.proto.node):
+            node = Node(proto, self, position)
+            self.nodes.append(node)
+            self._register_outputs(node)
+            pending.append(node)
+        # uses come second: a name may be used before the line that produces it
+        for node in pending:
+            self._register_inputs(node)
+            self._register_subgraphs(node)
+        for name in self.outputs:
+            self._use_as_output(name)
+
+    def _value(self, name: str) -> Value:
+        value = self.values.get(name)
+        if value is None:
+            value = self.values[name] = Value(name, self)
+        return value
+
+    def _register_outputs(self, node: Node) -> None:
+        values = self.values
+        for index, name in enumerate(node.outputs):
+            if not name:
+                continue
+            value = values.get(name)
+            if value is None:
+                value = values[name] = Value(name, self)
+            if value.producer is None:
+                value.producer = node
+                value.producer_index = index
+                if node.op_type == "Constant":
+                    value.constant = constant_tensor(node)
+            else:
+                value.rivals.append(node)
+
+    def _register_inputs(self, node: Node) -> None:
+        lookup = self.lookup
+        for index, name in enumerate(node.inputs):
+            if name:
+                (lookup(name) or self._value(name)).uses.append((node, index))
+
+    def _register_subgraphs(self, node: Node) -> None:
+        for attribute in node.proto.attribute:
+            kind = attribute.type
+            if kind == _GRAPH or (kind == 0 and attribute.HasField("g")):
+                graph = Graph(attribute.g, self.model, self, node)
+                node.subgraphs.append((attribute.name, graph))
+            elif kind == _GRAPHS:
+                for proto in attribute.graphs:
+                    node.subgraphs.append((attribute.name, Graph(proto, self.model, self, node)))
+
+    def _use_as_output(self, name: str) -> None:
+        value = self.lookup(name) or self._value(name)
+        if value.graph is self:
+            value.is_output = True
+        elif self.owner is not None:
+            # a branch that returns an outer tensor: the owner of the branch uses it
+            value.uses.append((self.owner, -1))
+
+    def lookup(self, name: str) -> Value | None:
+        """Return the value called `name` in this graph or, as captured, in an outer one."""
+        graph: Graph | None = self
+        while graph is not None:
+            value = graph.values.get(name)
+            if value is not None and (value.exists or graph.parent is None):
+                return value
+            graph = graph.parent
+        return self.values.get(name)
+
+    def walk(self) -> Iterator[Node]:
+        """Yield the nodes of this graph and of all subgraphs, in the order of the file."""
+        for node in self.nodes:
+            yield node
+            for _, graph in node.subgraphs:
+                yield from graph.walk()
+
+    def graphs(self) -> Iterator[Graph]:
+        """Yield this graph and all graphs inside it."""
+        yield self
+        for node in self.nodes:
+            for _, graph in node.subgraphs:
+                yield from graph.graphs()
+
+    def predecessors(self, node: Node) -> set[Node]:
+        """Return the nodes of this graph that `node`, or a subgraph of it, takes values from."""
+        names = list(node.inputs)
+        for _, graph in node.subgraphs:
+            names.extend(graph.captured())
+        found: set[Node] = set()
+        for name in names:
+            value = self.values.get(name) if name else None
+            if value is not None and value.producer is not None:
+                found.add(value.producer)
+        return found
+
+    def captured(self) -> list[str]:
+        """Return the outer names that this subgraph, or one inside it, uses; sorted."""
+        names: set[str] = set()
+        for graph in self.graphs():
+            used = [name for node in graph.nodes for name in node.inputs if name]
+            for name in [*used, *graph.outputs]:
+                value = graph.lookup(name)
+                if value is None:
+                    continue
+                owner: Graph | None = value.graph
+                while owner is not None and owner is not self:
+                    owner = owner.parent
+                if owner is None:
+                    names.add(name)
+        return sorted(names)
+
+    def sorted_nodes(self) -> tuple[list[Node], list[Node]]:
+        """Return (nodes in topological order, nodes that hang on a cycle).
+
+        The order is that of the file wherever the file leaves a choice.
+        """
+        producers = {id(n): n for n in self.nodes}
+        waiting: dict[int, int] = {}
+        followers: dict[int, list[Node]] = {}
+        ready: list[tuple[int, int]] = []
+        order = {id(n): i for i, n in enumerate(self.nodes)}
+        for node in self.nodes:
+            before = [p for p in self.predecessors(node) if id(p) in producers]
+            waiting[id(node)] = len(before)
+            for p in before:
+                followers.setdefault(id(p), []).append(node)
+            if not before:
+                ready.append((order[id(node)], id(node)))
+        heapq.heapify(ready)
+        result: list[Node] = []
+        while ready:
+            _, key = heapq.heappop(ready)
+            node = producers[key]
+            result.append(node)
+            for follower in followers.get(key, ()):
+                waiting[id(follower)] -= 1
+                if waiting[id(follower)] == 0:
+                    heapq.heappush(ready, (order[id(follower)], id(follower)))
+        if len(result) == len(self.nodes):
+            return result, []
+        done = {id(n) for n in result}
+        return result, [n for n in self.nodes if id(n) not in done]
+
+    def is_sorted(self) -> bool:
+        """Whether every node comes after the nodes it takes values from."""
+        values = self.values
+        for node in self.nodes:
+            for name in node.inputs:
+                value = values.get(name)
+                if (
+                    value is not None
+                    and value.producer is not None
+                    and value.producer.position >= node.position
+                ):
+                    return False
+        return True
+
+    # ------------------------------------------------------------------ editing
+
+    def add_node(self, proto: onnx.NodeProto) -> Node:
+        """Add a node; its place in the file is found when the graph is written.
+
+        The message is copied into the graph. A name that the graph already produces makes the new
+        node a rival producer, exactly as in a file; use `fresh_name` for outputs.
+        """
+        added = self.proto.node.add()
+        added.CopyFrom(proto)
+        position = self.nodes[-1].position + 1 if self.nodes else 0
+        node = Node(added, self, position)
+        self.nodes.append(node)
+        self._register_outputs(node)
+        self._register_inputs(node)
+        self._register_subgraphs(node)
+        return node
+
+    def remove_node(self, node: Node) -> None:
+        """Remove a node. Its outputs stay known as names as long as something uses them."""
+        for inner in self._nodes_within(node):
+            for index, name in enumerate(inner.inputs):
+                value = inner.graph.lookup(name) if name else None
+                if value is not None:
+                    value.uses = [u for u in value.uses if u != (inner, index)]
+                    self._forget(value)
+        for _, graph in node.subgraphs:
+            for name in graph.outputs:
+                value = self.lookup(name)
+                if value is not None:
+                    value.uses = [u for u in value.uses if u != (node, -1)]
+        for name in node.outputs:
+            value = self.values.get(name)
+            if value is None:
+                continue
+            if value.producer is node:
+                value.producer = value.rivals.pop(0) if value.rivals else None
+                if value.producer is not None:
+                    value.producer_index = value.producer.outputs.index(name)
+                value.constant = self.initializers.get(name)
+                value.dtype = value.shape = None
+            elif node in value.rivals:
+                value.rivals.remove(node)
+            self._forget(value)
+        self.nodes.remove(node)
+
+    def set_input(self, node: Node, index: int, name: str) -> None:
+        """Point one input of a node, inside this graph or a subgraph of it, at another value."""
+        old = node.inputs[index]
+        if old:
+            value = node.graph.lookup(old)
+            if value is not None:
+                value.uses = [u for u in value.uses if u != (node, index)]
+                self._forget(value)
+        node.inputs[index] = name
+        node.proto.input[index] = name
+        if name:
+            (node.graph.lookup(name) or node.graph._value(name)).uses.append((node, index))
+
+    def replace_uses(self, old: str, new: str) -> None:
+        """Let everything that uses `old` use `new`, in subgraphs too.
+
+        Graph outputs keep their names: raises ValueError when `old` is one, since the interface of
+        the model would change.
+        """
+        value = self.values[old]
+        if value.is_output or any(index < 0 for _, index in value.uses):
+            raise ValueError(f"{old!r} is an output of the graph")
+        for node, index in list(value.uses):
+            self.set_input(node, index, new)
+
+    def add_initializer(self, tensor: onnx.TensorProto) -> Value:
+        """Add a constant; raises ValueError when its name is taken."""
+        if tensor.name in self.initializers or tensor.name in self.values:
+            raise ValueError(f"{tensor.name!r} exists")
+        added = self.proto.initializer.add()
+        added.CopyFrom(tensor)
+        self.initializers[tensor.name] = added
+        value = self._value(tensor.name)
+        value.constant = added
+        return value
+
+    def remove_initializer(self, name: str) -> None:
+        """Remove a constant that nothing uses; raises ValueError when something does."""
+        value = self.values[name]
+        if value.uses or value.is_output:
+            raise ValueError(f"{name!r} is used")
+        del self.initializers[name]
+        value.constant = None
+        self._forget(value)
+
+    def fresh_name(self, base: str) -> str:
+        """Return `base`, or `base` with a number, that no value of any graph carries."""
+        taken = set()
+        for graph in self.model.graph.graphs():
+            taken.update(graph.values)
+        if base not in taken:
+            return base
+        number = 1
+        while f"{base}_{number}" in taken:
+            number += 1
+        return f"{base}_{number}"
+
+    def _nodes_within(self, node: Node) -> Iterable[Node]:
+        yield node
+        for _, graph in node.subgraphs:
+            yield from graph.walk()
+
+    def _forget(self, value: Value) -> None:
+        """Drop a value that nothing gives and nothing uses; its value_info goes when written."""
+        if not value.exists and not value.uses and not value.is_output:
+            value.graph.values.pop(value.name, None)
+
+    # ------------------------------------------------------------------ writing
+
+    def to_proto(self) -> onnx.GraphProto:
+        """Return a fresh GraphProto: nodes sorted, dead value_info and initializers left out."""
+        result = onnx.GraphProto()
+        for field, content in self.proto.ListFields():
+            if field.name in ("node", "initializer", "value_info"):
+                continue
+            if _is_repeated(field):
+                getattr(result, field.name).MergeFrom(content)
+            elif field.message_type is not None:
+                getattr(result, field.name).CopyFrom(content)
+            else:
+                setattr(result, field.name, content)
+        ordered, cyclic = (self.nodes, []) if self.is_sorted() else self.sorted_nodes()
+        for node in [*ordered, *cyclic]:
+            message = node.proto
+            if node.subgraphs:
+                message = onnx.NodeProto()
+                message.CopyFrom(node.proto)
+                self._write_subgraphs(node, message)
+            result.node.append(message)
+        for tensor in self.proto.initializer:
+            if not tensor.name or self.initializers.get(tensor.name) is tensor:
+                result.initializer.append(tensor)
+        for info in self.proto.value_info:
+            if info.name in self.values:
+                result.value_info.append(info)
+        return result
+
+    @staticmethod
+    def _write_subgraphs(node: Node, message: onnx.NodeProto) -> None:
+        inner = iter(node.subgraphs)
+        for attribute in message.attribute:
+            if attribute.type == _GRAPH or (attribute.type == 0 and attribute.HasField("g")):
+                attribute.g.CopyFrom(next(inner)[1].to_proto())
+            elif attribute.type == _GRAPHS:
+                for proto in attribute.graphs:
+                    proto.CopyFrom(next(inner)[1].to_proto())
+
+
+def constant_tensor(node: Node) -> onnx.TensorProto | None:
+    """Return the tensor that a Constant node holds in `value`; None for the other spellings."""
+    attribute = node.attributes.get("value")
+    if attribute is not None and attribute.HasField("t"):
+        return attribute.t
+    return None
+
+
+def _is_repeated(field: Any) -> bool:
+    flag = getattr(field, "is_repeated", None)
+    if flag is not None:
+        return bool(flag() if callable(flag) else flag)
+    return bool(field.label == field.LABEL_REPEATED)

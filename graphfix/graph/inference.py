@@ -1,0 +1,213 @@
+"""Shapes and dtypes without weights.
+
+ONNX's C++ inference does the work, on a copy without the weights when they are large. What it
+cannot see through (Where, Range, ConstantOfShape and other shape arithmetic) `propagation` computes;
+then the inference runs again with those values as constants, as long as that tells something new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+import onnx.shape_inference
+
+from graphfix.errors import UsageError, nearest
+from graphfix.graph import dtypes
+from graphfix.graph.index import Graph, Node, Shape
+from graphfix.graph.model import Model
+from graphfix.graph.propagation import constant_node, propagate
+from graphfix.graph.tensors import byte_size, is_external
+
+# more inline weight bytes than this are left out of what the C++ inference gets to copy
+_INLINE_BYTES = 1 << 22
+_MAX_ROUNDS = 6
+
+# inputs by position whose values decide output shapes
+_SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
+    "Reshape": (1,), "Expand": (1,), "ConstantOfShape": (0,), "Tile": (1,), "Pad": (1, 3),
+    "Slice": (1, 2, 3, 4), "Resize": (2, 3), "Upsample": (1,), "Range": (0, 1, 2),
+    "Squeeze": (1,), "Unsqueeze": (1,), "Split": (1,), "TopK": (1,), "OneHot": (1,),
+    "ReduceSum": (1,), "ReduceMean": (1,), "ReduceMax": (1,), "ReduceMin": (1,),
+    "ReduceProd": (1,), "ReduceL1": (1,), "ReduceL2": (1,), "ReduceLogSum": (1,),
+    "ReduceLogSumExp": (1,), "ReduceSumSquare": (1,), "CenterCropPad": (1,), "AffineGrid": (1,),
+}  # fmt: skip
+
+
+def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
+    """Fill `shape`, `dtype` and `known` of the model's values as far as they can be told.
+
+    `shapes` binds graph inputs by name to static dims; raises UsageError when a name is no input or
+    the dims do not fit what the model declares. The protobuf is not changed.
+    """
+    bound = _bind(model, shapes or {})
+    replaced: dict[str, onnx.NodeProto] = {}
+    for _ in range(_MAX_ROUNDS):
+        _read_types(model.graph, _inferred(model, bound, replaced))
+        for name, shape in bound.items():
+            model.graph.values[name].shape = shape
+        propagate(model.graph)
+        news = _news(model.graph, replaced)
+        if not news:
+            return
+        replaced.update(news)
+
+
+def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
+    declared = {i.name: i for i in model.proto.graph.input}
+    data_inputs = [n for n in model.graph.inputs if n not in model.graph.initializers]
+    bound: dict[str, Shape] = {}
+    for name, dims in shapes.items():
+        if name not in declared:
+            raise UsageError(
+                f"--shape {name}=...: the model has no input of that name. "
+                f"{nearest(name, data_inputs)} Its inputs are {', '.join(data_inputs)}.")
+        own = _declared_shape(declared[name].type.tensor_type)
+        text = ",".join(map(str, dims))
+        if own is not None:
+            fits = len(own) == len(dims) and all(
+                not isinstance(o, int) or o == d for o, d in zip(own, dims, strict=False))
+            if not fits:
+                raise UsageError(
+                    f"--shape {name}={text} does not fit the input, which is declared as "
+                    f"[{', '.join('?' if d is None else str(d) for d in own)}]. Give {len(own)} "
+                    "dims and keep the fixed ones.")
+        bound[name] = tuple(dims)
+    return bound
+
+
+def _inferred(
+    model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto]
+) -> onnx.GraphProto | None:
+    proto = model.proto
+    if bound or replaced or _heavy(proto.graph) or not model.graph.is_sorted():
+        proto = _light_copy(model, bound, replaced)
+    for data_prop in (True, False):
+        try:
+            return onnx.shape_inference.infer_shapes(proto, data_prop=data_prop).graph
+        except Exception:  # whatever the C++ side dislikes: types stay unknown, which is honest
+            continue
+    return None
+
+
+def _heavy(graph: onnx.GraphProto) -> bool:
+    total = 0
+    for tensor in graph.initializer:
+        if not is_external(tensor):
+            total += byte_size(tensor)
+            if total > _INLINE_BYTES:
+                return True
+    return False
+
+
+def _light_copy(
+    model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto]
+) -> onnx.ModelProto:
+    source = model.proto
+    copy = onnx.ModelProto(ir_version=source.ir_version)
+    copy.opset_import.MergeFrom(source.opset_import)
+    copy.functions.MergeFrom(source.functions)
+    graph = copy.graph
+    graph.name = source.graph.name
+    graph.input.MergeFrom(source.graph.input)
+    graph.output.MergeFrom(source.graph.output)
+    if bound:
+        _set_shapes(graph, bound)
+    else:
+        graph.value_info.MergeFrom(source.graph.value_info)
+    for tensor in source.graph.initializer:
+        if is_external(tensor) or byte_size(tensor) <= 8192:
+            graph.initializer.append(tensor)
+        else:
+            graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims,
+                                  data_location=onnx.TensorProto.EXTERNAL)
+    nodes = model.graph.nodes
+    if not model.graph.is_sorted():
+        ordered, cyclic = model.graph.sorted_nodes()
+        nodes = [*ordered, *cyclic]
+    for node in nodes:
+        constant = replaced.get(node.outputs[0]) if len(node.outputs) == 1 else None
+        graph.node.append(constant if constant is not None else node.proto)
+    return copy
+
+
+def _set_shapes(graph: onnx.GraphProto, bound: Mapping[str, Shape]) -> None:
+    for info in graph.input:
+        if info.name in bound:
+            shape = info.type.tensor_type.shape
+            del shape.dim[:]
+            for dim in bound[info.name]:
+                shape.dim.add(dim_value=dim)
+    for info in graph.output:
+        # what was traced at other sizes would contradict the bound ones
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+
+
+def _declared_shape(tensor_type: onnx.TypeProto.Tensor) -> Shape | None:
+    if not tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else (d.dim_param or None)
+        for d in tensor_type.shape.dim)
+
+
+def _read_types(graph: Graph, proto: onnx.GraphProto | None) -> None:
+    """Copy the types of an inferred GraphProto, and of its subgraphs, into the index."""
+    if proto is None:
+        proto = graph.proto
+    values = graph.values
+    names = dtypes.NAMES
+    for infos in (proto.input, proto.output, proto.value_info):
+        for info in infos:
+            value = values.get(info.name)
+            kind = info.type
+            if value is None or not kind.HasField("tensor_type"):
+                continue
+            tensor_type = kind.tensor_type
+            if tensor_type.elem_type:
+                value.dtype = names.get(tensor_type.elem_type)
+            if tensor_type.HasField("shape"):
+                value.shape = _declared_shape(tensor_type)
+    for value in values.values():
+        if value.constant is not None:
+            value.dtype = names.get(value.constant.data_type)
+            value.shape = tuple(value.constant.dims)
+    inner = [node for node in graph.nodes if node.subgraphs]
+    if inner:
+        by_output = {o: n for n in proto.node for o in n.output if o}
+        for node in inner:
+            twin = next((by_output[o] for o in node.outputs if o in by_output), None)
+            for name, subgraph in node.subgraphs:
+                found = None
+                if twin is not None:
+                    found = next((a.g for a in twin.attribute if a.name == name), None)
+                _read_types(subgraph, found)
+
+
+def _news(graph: Graph, replaced: Mapping[str, onnx.NodeProto]) -> dict[str, onnx.NodeProto]:
+    """Return Constant nodes for computed values that would tell an unknown shape."""
+    found: dict[str, onnx.NodeProto] = {}
+    for node in graph.nodes:
+        positions = _SHAPE_INPUTS.get(node.op_type)
+        if positions is None or not _is_vague(node):
+            continue
+        for position in positions:
+            value = node.input(position)
+            if (
+                value is not None
+                and value.known is not None
+                and value.constant is None
+                and value.graph is graph
+                and value.name not in replaced
+                and value.producer is not None
+                and len(value.producer.outputs) == 1
+            ):
+                found[value.name] = constant_node(value.name, value.known)
+    return found
+
+
+def _is_vague(node: Node) -> bool:
+    value = node.output(0)
+    return value is not None and (
+        value.shape is None or any(not isinstance(d, int) for d in value.shape))

@@ -1,0 +1,82 @@
+"""Writing a model: whole or not at all, and never over somebody's weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from graphfix.errors import UsageError
+from graphfix.graph.model import Model
+from graphfix.graph.reading import MAX_FILE_BYTES
+from graphfix.graph.tensors import external_reference, tensors_of
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write `model` to `path` atomically: the file appears whole or not at all.
+
+    External data is referenced, not copied: when the folder changes, its files are linked (or
+    copied where linking fails) beside the new model, and a different file of that name is never
+    overwritten. Raises UsageError when the target is the model's own file, a folder, or too large.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder. Give the path of the .onnx file to write.")
+    if model.path is not None and target.exists() and target.samefile(model.path):
+        raise UsageError(f"{target}: is the input itself, which is never changed. Write elsewhere.")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target.parent}: there is no such folder. Create it first.")
+    proto = model.to_proto()
+    data = proto.SerializeToString()
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"{target}: {len(data):,} bytes are more than an ONNX file can hold "
+                         f"({MAX_FILE_BYTES:,}). Keep the weights external.")
+    _bring_external_data(proto, model.folder, target.parent)
+    write_atomically(target, data)
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write bytes beside `target` and rename them over it."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        os.chmod(name, mode)
+        os.replace(name, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Path) -> None:
+    if source is None or source.resolve() == folder.resolve():
+        return
+    locations = {reference.location for tensor in tensors_of(proto)
+                 if (reference := external_reference(tensor)) is not None and reference.is_inside}
+    for location in sorted(locations):
+        old, new = source / location, folder / location
+        if not old.exists():
+            continue
+        if new.exists():
+            if new.samefile(old):
+                continue
+            raise UsageError(f"{new}: exists and is another file than the model's weights {old}. "
+                             "Write the model into another folder.")
+        new.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(old, new)
+        except OSError:
+            new.symlink_to(old.resolve())
