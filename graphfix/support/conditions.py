@@ -42,7 +42,7 @@ class NodeView:
         """
         written = self._written(name)
         if written is not None:
-            return onnx.helper.get_attribute_value(written)
+            return _value(written, self.node)
         if self._schema is not None and name in self._schema:
             return self._schema[name][1]
         return _UNKNOWN
@@ -80,6 +80,27 @@ class NodeView:
         if kind == "dtype":
             return (value.dtype if value is not None else None) or "unknown"
         return str(len(value.shape)) if value is not None and value.shape is not None else "unknown"
+
+
+def _value(attribute: onnx.AttributeProto, node: Node) -> Any:
+    """Return an attribute's value; lists of a repeated attribute are joined, as plugins do."""
+    kind = attribute.type
+    if kind == onnx.AttributeProto.INTS:
+        return [i for a in node.proto.attribute if a.name == attribute.name for i in a.ints]
+    if kind == onnx.AttributeProto.FLOATS:
+        return [f for a in node.proto.attribute if a.name == attribute.name for f in a.floats]
+    if kind == onnx.AttributeProto.INT:
+        return attribute.i
+    if kind == onnx.AttributeProto.FLOAT:
+        return attribute.f
+    if kind == onnx.AttributeProto.STRING:
+        return attribute.s
+    if attribute.ref_attr_name:
+        return _UNKNOWN
+    try:
+        return onnx.helper.get_attribute_value(attribute)
+    except ValueError:
+        return _UNKNOWN
 
 
 _PLACEHOLDER = re.compile(r"\{((?:attr\.\w+)|(?:(?:input|dtype|rank)\.\d+)|inputs|outputs)\}")

@@ -38,7 +38,10 @@ def check_parser(context: Context) -> None:
 
 
 def _parse_order(root: Graph) -> list[Graph]:
-    """Return the graphs that are parsed: the main one, then branches, the last one pushed first."""
+    """Return the graphs in the order of parsing: the main one, then else before then branches.
+
+    GE numbers then_branch 0 and else_branch 1, and takes the last one from a stack.
+    """
     result: list[Graph] = []
     stack = [root]
     while stack:
@@ -46,7 +49,8 @@ def _parse_order(root: Graph) -> list[Graph]:
         result.append(graph)
         for node in graph.nodes:
             if node.op_type == "If":
-                stack.extend(inner for _, inner in node.subgraphs)
+                stack.extend(inner for _, inner in sorted(
+                    node.subgraphs, key=lambda pair: pair[0], reverse=True))
     return result
 
 

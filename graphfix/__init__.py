@@ -1,0 +1,28 @@
+"""graphfix: what Ascend's ATC will do with an ONNX model.
+
+    report = graphfix.check("model.onnx", graphfix.Target.of(["Ascend310P3"]))
+
+Everything that it says is predicted from tables and from the rules of the open GE parser, until an
+ATC run has proved it.
+"""
+
+from graphfix.analysis import Finding, Report, check
+from graphfix.errors import GraphfixError, UnreadableModel, UsageError
+from graphfix.graph import Model, load, save
+from graphfix.support import Tables, Target
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Finding",
+    "GraphfixError",
+    "Model",
+    "Report",
+    "Tables",
+    "Target",
+    "UnreadableModel",
+    "UsageError",
+    "check",
+    "load",
+    "save",
+]

@@ -1,0 +1,71 @@
+"""What CANN reads past: the constraints of op_support that the parser does not refuse.
+
+A node whose operator is not registered at the model's opset is judged as it would be after the
+conversion that it needs anyway: by the rules of the nearest registered opset below.
+"""
+
+from __future__ import annotations
+
+from graphfix.analysis.context import Context
+from graphfix.graph import Node
+from graphfix.support.conditions import NodeView, schema_attributes
+from graphfix.support.tables import Constraint
+
+_CONTAINERS = {"tensor": 4, "graph": 5, "sparse": 11}
+
+
+def check_silent(context: Context) -> None:
+    """Add a finding for each constraint that holds and is not a refusal by the parser."""
+    for node in context.model.graph.walk():
+        holding = context.holding(node)
+        if context.registration(node) is None and not context.is_custom(node):
+            holding = [*holding, *_after_conversion(context, node)]
+        for constraint, view in holding:
+            if constraint.effect == "rejected" and constraint.stage != "compile":
+                continue
+            if not _applies(context, constraint):
+                continue
+            context.add_constraint(
+                constraint, view, node,
+                stage="compile" if constraint.effect == "rejected" else "run")
+        if node.proto.attribute:
+            _check_kinds(context, node)
+
+
+def _applies(context: Context, constraint: Constraint) -> bool:
+    # a finding whose code does not exist would be a defect of the tables; the schema test sees to it
+    return not constraint.releases or context.target.release.name in constraint.releases
+
+
+def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, NodeView]]:
+    operator, opset = context.operator(node), context.opset(node)
+    if operator is None or opset is None:
+        return []
+    release = context.target.release.name
+    domain = node.domain or "ai.onnx"
+    below = [v for v in operator.opsets(domain, release) if v < opset]
+    if not below:
+        return []
+    view = NodeView(node, opset)
+    return [(c, view) for c in operator.constraints_at(domain, below[-1], release)
+            if c.effect == "miscompiled" and opset not in c.opsets
+            and (c.when is None or c.when(view))]
+
+
+def _check_kinds(context: Context, node: Node) -> None:
+    """Report attributes of another kind than ONNX declares: plugins skip them (GF210)."""
+    opset = context.opset(node)
+    if opset is None or not node.is_standard or context.registration(node) is None:
+        return
+    schema = schema_attributes(node.op_type, opset)
+    if schema is None:
+        return
+    for attribute in node.proto.attribute:
+        declared = schema.get(attribute.name)
+        if declared is not None and attribute.type != declared[0] and not attribute.ref_attr_name:
+            what = "has no type" if attribute.type == 0 else "is of another kind than ONNX declares"
+            context.add("attribute-kind", f"The attribute {attribute.name} {what}: the plugin skips it "
+                        "and uses its default.", node,
+                        headline=f"{node.op_type}: {attribute.name} is skipped, its kind is wrong",
+                        evidence="ops-* framework plugins; parser oracle", certainty="high",
+                        stage="run")

@@ -1,0 +1,91 @@
+"""The `graphfix` command. Each subcommand lives in a module of its own, imported when used."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import textwrap
+from typing import NoReturn
+
+from graphfix.errors import GraphfixError
+
+EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_INTERNAL = 0, 1, 2, 3
+
+COMMANDS = {
+    "check": "what ATC will do with a model, node by node",
+    "ops": "is an operator supported: opsets, dtypes, kernels, on what evidence",
+    "explain": "what a finding means and what to do",
+    "socs": "the values of --soc and what is known of them",
+}
+
+_EPILOG = """exit codes: 0 nothing at or above --fail-on; 1 findings; 2 bad usage or unreadable input;
+3 internal error. All verdicts are predictions; no ATC is run."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = next((a for a in arguments if not a.startswith("-")), None)
+    parser = _Parser(prog="graphfix", description="What Ascend's ATC will do with an ONNX model.",
+                     epilog=_EPILOG)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}"
+                                  f"{summary[1:]}.", epilog=_EPILOG)
+        sub.add_argument("--debug", action="store_true", help="show tracebacks")
+        if name == command:
+            importlib.import_module(f"graphfix.cli.{name}").add_arguments(sub)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if options.version:
+        from graphfix import __version__
+
+        print(f"graphfix {__version__}")
+        return EXIT_CLEAN
+    if options.command is None:
+        parser.print_help()
+        return EXIT_USAGE
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        module = importlib.import_module(f"graphfix.cli.{options.command}")
+        code = int(module.run(options))
+        sys.stdout.flush()
+        return code
+    except GraphfixError as error:
+        if options.debug:
+            raise
+        print(textwrap.fill(f"graphfix: {error}", 100, break_long_words=False,
+                            break_on_hyphens=False), file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CLEAN
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError:
+        print("graphfix: out of memory. Keep weights external, or close other programs.",
+              file=sys.stderr)
+        return EXIT_INTERNAL
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"graphfix: internal error: {type(error).__name__}: {error}. This is a defect of "
+              "graphfix; please report it with the output of --debug.", file=sys.stderr)
+        return EXIT_INTERNAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

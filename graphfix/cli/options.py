@@ -1,0 +1,50 @@
+"""Options that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from graphfix.errors import UsageError
+from graphfix.support import Tables, Target, releases
+from graphfix.support.target import DEFAULT_PRECISION_MODE
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add --soc, --cann, --precision-mode and --op-support."""
+    parser.add_argument("--soc", metavar="S[,S...]", default="",
+                        help="SoC versions, as atc --soc_version takes them (graphfix socs)")
+    parser.add_argument("--cann", metavar="RELEASE",
+                        help=f"CANN release: {', '.join(releases())} (the first is the default)")
+    parser.add_argument("--precision-mode", default=DEFAULT_PRECISION_MODE, metavar="MODE",
+                        help="atc's --precision_mode (default %(default)s)")
+    parser.add_argument("--op-support", action="append", default=[], type=Path, metavar="FILE",
+                        help="operator tables of your own, laid on top; may be repeated")
+
+
+def target_of(options: argparse.Namespace) -> Target:
+    """Return the target that the options name."""
+    socs = [s.strip() for s in options.soc.split(",") if s.strip()]
+    return Target.of(socs, options.cann, options.precision_mode)
+
+
+def tables_of(options: argparse.Namespace) -> Tables:
+    """Return the tables with the user's files on top."""
+    return Tables.with_files(options.op_support)
+
+
+def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Read `name=1,3,224,224`; several may be joined by `;`. Raises UsageError."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in (part for t in texts for part in t.split(";") if part.strip()):
+        name, equals, dims = text.strip().rpartition("=")
+        try:
+            numbers = tuple(int(d) for d in dims.split(",")) if dims.strip() else ()
+        except ValueError:
+            numbers = (-1,)
+        if not equals or not name or any(n < 0 for n in numbers):
+            raise UsageError(f"--shape {text}: expected name=1,3,224,224 with whole numbers from 0 "
+                             "on, without brackets; a scalar is `name=`.")
+        shapes[name.strip()] = numbers
+    return shapes
