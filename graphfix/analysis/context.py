@@ -27,6 +27,7 @@ class Context:
     _constraints: dict[tuple[str, str, int], list[Constraint]] = field(default_factory=dict)
     _registrations: dict[tuple[str, str], Registration | None] = field(default_factory=dict)
     _opsets: dict[str, int] | None = None
+    _groups: dict[int, dict[tuple[str, str], list[Node]]] = field(default_factory=dict)
 
     @property
     def opsets(self) -> dict[str, int]:
@@ -47,6 +48,13 @@ class Context:
         if key not in self._scopes:
             self._scopes[key] = scope_of(graph)
         return self._scopes[key]
+
+    def groups(self, graph: Graph) -> list[list[Node]]:
+        """Return the nodes of a graph by operator: what the tables say is asked once for each."""
+        key = id(graph)
+        if key not in self._groups:
+            self._groups[key] = graph.by_type()
+        return list(self._groups[key].values())
 
     def operator(self, node: Node) -> Operator | None:
         """Return the tables' entry for the node's operator."""

@@ -11,30 +11,33 @@ from graphfix.graph import Node
 from graphfix.support.conditions import NodeView, schema_attributes
 from graphfix.support.tables import Constraint
 
-_CONTAINERS = {"tensor": 4, "graph": 5, "sparse": 11}
-
-
 def check_silent(context: Context) -> None:
     """Add a finding for each constraint that holds and is not a refusal by the parser."""
-    for node in context.model.graph.walk():
-        holding = context.holding(node)
-        if context.registration(node) is None and not context.is_custom(node):
+    for graph in context.model.graph.graphs():
+        for group in context.groups(graph):
+            _check_group(context, group)
+
+
+def _check_group(context: Context, group: list[Node]) -> None:
+    sample = group[0]
+    unregistered = context.registration(sample) is None and not context.is_custom(sample)
+    constraints = [c for c in context.constraints(sample) if _is_silent(c)]
+    for node in group:
+        holding = context.holding(node) if constraints else []
+        if unregistered:
             holding = [*holding, *_after_conversion(context, node)]
         for constraint, view in holding:
-            if constraint.effect == "rejected" and constraint.stage != "compile":
-                continue
-            if not _applies(context, constraint):
-                continue
-            context.add_constraint(
-                constraint, view, node,
-                stage="compile" if constraint.effect == "rejected" else "run")
-        if node.proto.attribute:
+            if _is_silent(constraint):
+                context.add_constraint(
+                    constraint, view, node,
+                    stage="compile" if constraint.effect == "rejected" else "run")
+        if not unregistered and node.proto.attribute:
             _check_kinds(context, node)
 
 
-def _applies(context: Context, constraint: Constraint) -> bool:
-    # a finding whose code does not exist would be a defect of the tables; the schema test sees to it
-    return not constraint.releases or context.target.release.name in constraint.releases
+def _is_silent(constraint: Constraint) -> bool:
+    """Whether the parser lets it pass: it is no refusal, or one by the compiler."""
+    return constraint.effect != "rejected" or constraint.stage == "compile"
 
 
 def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, NodeView]]:
@@ -55,7 +58,7 @@ def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, No
 def _check_kinds(context: Context, node: Node) -> None:
     """Report attributes of another kind than ONNX declares: plugins skip them (GF210)."""
     opset = context.opset(node)
-    if opset is None or not node.is_standard or context.registration(node) is None:
+    if opset is None or not node.is_standard:
         return
     schema = schema_attributes(node.op_type, opset)
     if schema is None:

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from graphfix.graph import dtypes
+from graphfix.graph.tensors import small_array
+
 if TYPE_CHECKING:
     from graphfix.graph.model import Model
 
@@ -23,6 +26,15 @@ Shape = tuple[Dim, ...]
 
 _GRAPH = onnx.AttributeProto.GRAPH
 _GRAPHS = onnx.AttributeProto.GRAPHS
+# the standard operators that hold graphs; those of other domains are looked into one by one
+_WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+
+
+class _Unread:
+    """Marks a type that lies in the protobuf and has not been decoded yet."""
+
+
+_UNREAD = _Unread()
 
 
 class Value:
@@ -30,21 +42,24 @@ class Value:
 
     `shape` is None while the rank is unknown; a dim is an int, a symbol or None. `constant` is the
     TensorProto of an initializer or of a Constant node; `known` the array of a small constant or of
-    a value that follows from constants and static shapes.
+    a value that follows from constants and static shapes; `is_folded` says that it follows from
+    constants alone, large ones included. Types and arrays are decoded when they are asked for.
     """
 
     __slots__ = (
+        "_dtype",
+        "_info",
+        "_known",
+        "_shape",
         "constant",
-        "dtype",
         "graph",
+        "is_folded",
         "is_input",
         "is_output",
-        "known",
         "name",
         "producer",
         "producer_index",
         "rivals",
-        "shape",
         "uses",
     )
 
@@ -53,23 +68,93 @@ class Value:
         self.graph = graph
         self.producer: Node | None = None
         self.producer_index = 0
-        self.rivals: list[Node] = []  # further producers of the same name: invalid, but it happens
+        self.rivals: list[Node] | None = None  # further producers: invalid, but it happens
         self.uses: list[tuple[Node, int]] = []
-        self.dtype: str | None = None
-        self.shape: Shape | None = None
         self.constant: onnx.TensorProto | None = None
-        self.known: np.ndarray | None = None  # the value, where `infer` could compute it
+        self.is_folded = False
         self.is_input = False
         self.is_output = False
+        self._info: onnx.ValueInfoProto | None = None
+        self._dtype: str | None | _Unread = _UNREAD
+        self._shape: Shape | None | _Unread = _UNREAD
+        self._known: np.ndarray | None | _Unread = _UNREAD
 
     @property
     def exists(self) -> bool:
         """Whether anything gives the value: a node, an initializer or a graph input."""
         return self.producer is not None or self.is_input or self.constant is not None
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the value is an initializer, a Constant node, or follows from such."""
+        return self.constant is not None or self.is_folded
+
+    @property
+    def dtype(self) -> str | None:
+        """The name of the element type, None while unknown."""
+        if isinstance(self._dtype, _Unread):
+            number = 0
+            if self.constant is not None:
+                number = self.constant.data_type
+            elif self._info is not None:
+                number = self._info.type.tensor_type.elem_type
+            self._dtype = dtypes.NAMES.get(number)
+        return self._dtype
+
+    @dtype.setter
+    def dtype(self, dtype: str | None) -> None:
+        self._dtype = dtype
+
+    @property
+    def shape(self) -> Shape | None:
+        """The dims, None while the rank is unknown."""
+        if isinstance(self._shape, _Unread):
+            if self.constant is not None:
+                self._shape = tuple(self.constant.dims)
+            elif self._info is not None:
+                self._shape = declared_shape(self._info.type)
+            else:
+                self._shape = None
+        return self._shape
+
+    @shape.setter
+    def shape(self, shape: Shape | None) -> None:
+        self._shape = shape
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """The array of a small constant or computed value, None for all others."""
+        if isinstance(self._known, _Unread):
+            self._known = small_array(self.constant) if self.constant is not None else None
+        return self._known
+
+    @known.setter
+    def known(self, array: np.ndarray | None) -> None:
+        self._known = array
+
+    def set_info(self, info: onnx.ValueInfoProto | None) -> None:
+        """Take the type from a ValueInfoProto, decoded when it is asked for."""
+        self._info = info
+        self._dtype = self._shape = _UNREAD
+
     def __repr__(self) -> str:
         dims = "?" if self.shape is None else ",".join("?" if d is None else str(d) for d in self.shape)
         return f"<Value {self.name}: {self.dtype or '?'}[{dims}]>"
+
+
+def declared_shape(kind: onnx.TypeProto) -> Shape | None:
+    """Return the dims of a tensor type; None where it states none."""
+    tensor_type = kind.tensor_type
+    if not kind.HasField("tensor_type") or not tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else _symbol(d.dim_param)
+        for d in tensor_type.shape.dim)
+
+
+def _symbol(name: str) -> str | None:
+    # the C++ inference makes up unk__0, unk__1 ... for dims that it does not know
+    return None if not name or name.startswith("unk__") else name
 
 
 class Node:
@@ -148,6 +233,9 @@ class Graph:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.inputs: list[str] = [i.name for i in proto.input]
         self.outputs: list[str] = [o.name for o in proto.output]
+        self.contested: set[str] = set()  # names with more than one producer
+        self.has_empty_inputs = False
+        self._sorted: bool | None = True
         self._build()
 
     # ------------------------------------------------------------------ reading
@@ -156,19 +244,19 @@ class Graph:
         for name in self.inputs:
             self._value(name).is_input = True
         for tensor in self.proto.initializer:
-            if tensor.name:
-                self.initializers[tensor.name] = tensor
-                self._value(tensor.name).constant = tensor
-        pending: list[Node] = []
+            name = tensor.name
+            if name:
+                self.initializers[name] = tensor
+                self._value(name).constant = tensor
         for position, proto in enumerate(self.proto.node):
             node = Node(proto, self, position)
             self.nodes.append(node)
             self._register_outputs(node)
-            pending.append(node)
         # uses come second: a name may be used before the line that produces it
-        for node in pending:
+        for node in self.nodes:
             self._register_inputs(node)
-            self._register_subgraphs(node)
+            if node.op_type in _WITH_SUBGRAPHS or node.domain not in ("", "ai.onnx"):
+                self._register_subgraphs(node)
         for name in self.outputs:
             self._use_as_output(name)
 
@@ -180,25 +268,40 @@ class Graph:
 
     def _register_outputs(self, node: Node) -> None:
         values = self.values
-        for index, name in enumerate(node.outputs):
-            if not name:
-                continue
-            value = values.get(name)
-            if value is None:
-                value = values[name] = Value(name, self)
-            if value.producer is None:
-                value.producer = node
-                value.producer_index = index
-                if node.op_type == "Constant":
-                    value.constant = constant_tensor(node)
-            else:
-                value.rivals.append(node)
+        index = 0
+        for name in node.outputs:
+            if name:
+                value = values.get(name)
+                if value is None:
+                    value = values[name] = Value(name, self)
+                if value.producer is None:
+                    value.producer = node
+                    value.producer_index = index
+                    if node.op_type == "Constant":
+                        value.constant = constant_tensor(node)
+                else:
+                    if value.rivals is None:
+                        value.rivals = []
+                    value.rivals.append(node)
+                    self.contested.add(name)
+            index += 1
 
     def _register_inputs(self, node: Node) -> None:
-        lookup = self.lookup
-        for index, name in enumerate(node.inputs):
+        values, position = self.values, node.position
+        index = 0
+        for name in node.inputs:
             if name:
-                (lookup(name) or self._value(name)).uses.append((node, index))
+                value = values.get(name)
+                if value is None or (self.parent is not None and not value.exists):
+                    value = self.lookup(name) or self._value(name)
+                producer = value.producer
+                if producer is not None and producer.position >= position \
+                        and value.graph is self:
+                    self._sorted = False
+                value.uses.append((node, index))
+            else:
+                self.has_empty_inputs = True
+            index += 1
 
     def _register_subgraphs(self, node: Node) -> None:
         for attribute in node.proto.attribute:
@@ -217,6 +320,23 @@ class Graph:
         elif self.owner is not None:
             # a branch that returns an outer tensor: the owner of the branch uses it
             value.uses.append((self.owner, -1))
+
+    def by_type(self) -> dict[tuple[str, str], list[Node]]:
+        """Return the nodes of this graph by (domain, op_type), each list in the order of the file."""
+        groups: dict[tuple[str, str], list[Node]] = {}
+        for node in self.nodes:
+            key = (node.domain, node.op_type)
+            group = groups.get(key)
+            if group is None:
+                groups[key] = [node]
+            else:
+                group.append(node)
+        return groups
+
+    def missing(self) -> set[str]:
+        """Return the names that nodes of this graph use and nothing, inside or outside, gives."""
+        return {name for name, value in self.values.items()
+                if value.producer is None and value.uses and not value.exists}
 
     def lookup(self, name: str) -> Value | None:
         """Return the value called `name` in this graph or, as captured, in an outer one."""
@@ -304,17 +424,15 @@ class Graph:
 
     def is_sorted(self) -> bool:
         """Whether every node comes after the nodes it takes values from."""
-        values = self.values
-        for node in self.nodes:
-            for name in node.inputs:
-                value = values.get(name)
-                if (
-                    value is not None
-                    and value.producer is not None
-                    and value.producer.position >= node.position
-                ):
-                    return False
-        return True
+        if self._sorted is None:
+            self._sorted = all(
+                (value := self.values.get(name)) is None
+                or value.producer is None
+                or value.producer.position < node.position
+                for node in self.nodes
+                for name in node.inputs
+            )
+        return self._sorted
 
     # ------------------------------------------------------------------ editing
 
@@ -327,6 +445,7 @@ class Graph:
         added = self.proto.node.add()
         added.CopyFrom(proto)
         position = self.nodes[-1].position + 1 if self.nodes else 0
+        self._sorted = None
         node = Node(added, self, position)
         self.nodes.append(node)
         self._register_outputs(node)
@@ -353,18 +472,24 @@ class Graph:
                 continue
             if value.producer is node:
                 value.producer = value.rivals.pop(0) if value.rivals else None
+                if not value.rivals:
+                    self.contested.discard(name)
                 if value.producer is not None:
                     value.producer_index = value.producer.outputs.index(name)
                 value.constant = self.initializers.get(name)
-                value.dtype = value.shape = None
-            elif node in value.rivals:
+                value.set_info(None)
+                value.known, value.is_folded = None, False
+            elif value.rivals and node in value.rivals:
                 value.rivals.remove(node)
+                if not value.rivals:
+                    self.contested.discard(name)
             self._forget(value)
         self.nodes.remove(node)
 
     def set_input(self, node: Node, index: int, name: str) -> None:
         """Point one input of a node, inside this graph or a subgraph of it, at another value."""
         old = node.inputs[index]
+        node.graph._sorted = None
         if old:
             value = node.graph.lookup(old)
             if value is not None:
@@ -396,6 +521,8 @@ class Graph:
         self.initializers[tensor.name] = added
         value = self._value(tensor.name)
         value.constant = added
+        value.set_info(None)
+        value._known = _UNREAD
         return value
 
     def remove_initializer(self, name: str) -> None:
@@ -405,6 +532,8 @@ class Graph:
             raise ValueError(f"{name!r} is used")
         del self.initializers[name]
         value.constant = None
+        value._known = _UNREAD
+        value.set_info(None)
         self._forget(value)
 
     def fresh_name(self, base: str) -> str:

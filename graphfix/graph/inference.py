@@ -13,14 +13,15 @@ import onnx
 import onnx.shape_inference
 
 from graphfix.errors import UsageError, nearest
-from graphfix.graph import dtypes
-from graphfix.graph.index import Graph, Node, Shape
+from graphfix.graph.index import Graph, Node, Shape, declared_shape
 from graphfix.graph.model import Model
 from graphfix.graph.propagation import constant_node, propagate
 from graphfix.graph.tensors import byte_size, is_external
 
-# more inline weight bytes than this are left out of what the C++ inference gets to copy
-_INLINE_BYTES = 1 << 22
+# a model with more bytes than this (or more per node) is copied without its weights for the C++
+# inference, which serializes what it gets twice
+_HEAVY_BYTES = 1 << 22
+_HEAVY_BYTES_PER_NODE = 1024
 _MAX_ROUNDS = 6
 
 # inputs by position whose values decide output shapes
@@ -62,7 +63,7 @@ def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shap
             raise UsageError(
                 f"--shape {name}=...: the model has no input of that name. "
                 f"{nearest(name, data_inputs)} Its inputs are {', '.join(data_inputs)}.")
-        own = _declared_shape(declared[name].type.tensor_type)
+        own = declared_shape(declared[name].type)
         text = ",".join(map(str, dims))
         if own is not None:
             fits = len(own) == len(dims) and all(
@@ -80,7 +81,7 @@ def _inferred(
     model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto]
 ) -> onnx.GraphProto | None:
     proto = model.proto
-    if bound or replaced or _heavy(proto.graph) or not model.graph.is_sorted():
+    if bound or replaced or _is_heavy(model) or not model.graph.is_sorted():
         proto = _light_copy(model, bound, replaced)
     for data_prop in (True, False):
         try:
@@ -90,14 +91,9 @@ def _inferred(
     return None
 
 
-def _heavy(graph: onnx.GraphProto) -> bool:
-    total = 0
-    for tensor in graph.initializer:
-        if not is_external(tensor):
-            total += byte_size(tensor)
-            if total > _INLINE_BYTES:
-                return True
-    return False
+def _is_heavy(model: Model) -> bool:
+    nodes = len(model.graph.nodes)
+    return bool(model.proto.ByteSize() > max(_HEAVY_BYTES, _HEAVY_BYTES_PER_NODE * nodes))
 
 
 def _light_copy(
@@ -144,35 +140,16 @@ def _set_shapes(graph: onnx.GraphProto, bound: Mapping[str, Shape]) -> None:
             info.type.tensor_type.ClearField("shape")
 
 
-def _declared_shape(tensor_type: onnx.TypeProto.Tensor) -> Shape | None:
-    if not tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else (d.dim_param or None)
-        for d in tensor_type.shape.dim)
-
-
 def _read_types(graph: Graph, proto: onnx.GraphProto | None) -> None:
-    """Copy the types of an inferred GraphProto, and of its subgraphs, into the index."""
+    """Hand the types of an inferred GraphProto, and of its subgraphs, to the index."""
     if proto is None:
         proto = graph.proto
     values = graph.values
-    names = dtypes.NAMES
     for infos in (proto.input, proto.output, proto.value_info):
         for info in infos:
             value = values.get(info.name)
-            kind = info.type
-            if value is None or not kind.HasField("tensor_type"):
-                continue
-            tensor_type = kind.tensor_type
-            if tensor_type.elem_type:
-                value.dtype = names.get(tensor_type.elem_type)
-            if tensor_type.HasField("shape"):
-                value.shape = _declared_shape(tensor_type)
-    for value in values.values():
-        if value.constant is not None:
-            value.dtype = names.get(value.constant.data_type)
-            value.shape = tuple(value.constant.dims)
+            if value is not None:
+                value.set_info(info)
     inner = [node for node in graph.nodes if node.subgraphs]
     if inner:
         by_output = {o: n for n in proto.node for o in n.output if o}

@@ -23,24 +23,46 @@ _Compute = Callable[[Node, list[Array | None]], Any]
 
 
 def propagate(graph: Graph) -> None:
-    """Set `known` of every value of `graph` and its subgraphs that can be computed."""
-    for value in graph.values.values():
-        if value.constant is not None and value.known is None:
-            value.known = small_array(value.constant)
+    """Set `known` and `is_folded` of the values of `graph` and its subgraphs that follow.
+
+    A value is folded when it follows from constants and static shapes alone; its array is known
+    when it is small and its operator is one of those that can be computed here.
+    """
     nodes = graph.nodes if graph.is_sorted() else graph.sorted_nodes()[0]
+    lookup = graph.lookup
     for node in nodes:
-        for _, subgraph in node.subgraphs:
-            propagate(subgraph)
-        compute = _COMPUTE.get(node.op_type)
-        if compute is None or not node.is_standard or not node.outputs:
+        if node.subgraphs:
+            for _, subgraph in node.subgraphs:
+                propagate(subgraph)
             continue
-        value = node.output(0)
-        if value is None or value.known is not None:
+        op_type = node.op_type
+        if op_type not in _FROM_SHAPE:
+            constant = bool(node.inputs)
+            for name in node.inputs:
+                value = lookup(name) if name else None
+                if value is None or (value.constant is None and not value.is_folded):
+                    constant = not name
+                    if not constant:
+                        break
+            if not constant or op_type.startswith("Random"):
+                continue
+            for index in range(len(node.outputs)):
+                output = node.output(index)
+                if output is not None:
+                    output.is_folded = True
+        compute = _COMPUTE.get(op_type)
+        output = node.output(0)
+        if compute is None or output is None or not node.is_standard or output.known is not None:
             continue
         result = _try(compute, node)
         if result is not None and result.size <= SMALL_ELEMENTS:
-            value.known = result
-            value.shape = tuple(int(d) for d in result.shape)
+            output.known = result
+            output.is_folded = True
+            output.shape = tuple(int(d) for d in result.shape)
+
+
+# computed from a shape, or from attributes, not from the values of inputs
+_FROM_SHAPE = frozenset({"Shape", "Size", "Constant"})
 
 
 def constant_node(name: str, array: Array) -> onnx.NodeProto:

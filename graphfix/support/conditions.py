@@ -59,6 +59,10 @@ class NodeView:
         """Whether the attribute is written with the kind that ONNX declares."""
         return self._written(name) is not None
 
+    def stores_ints(self, name: str) -> bool:
+        """Whether any list entries are stored under the name, whatever the kind says."""
+        return any(a.name == name and len(a.ints) > 0 for a in self.node.proto.attribute)
+
     def declares(self, name: str) -> bool:
         """Whether ONNX's schema has the attribute; True without a schema."""
         return self._schema is None or name in self._schema
@@ -210,6 +214,9 @@ def _attribute(name: str, spec: Any, where: str) -> Condition:
         if "named" in spec:
             named = bool(spec.pop("named"))
             tests.append(lambda view: (name in view.node.attributes) is named)
+        if "ints_stored" in spec:
+            stored = bool(spec.pop("ints_stored"))
+            tests.append(lambda view: view.stores_ints(name) is stored)
         if spec:
             compare = _comparison(spec, _VALUE_TESTS, where)
             tests.append(lambda view: compare(view.attribute(name)))
@@ -287,7 +294,7 @@ def _known(value: Value | None) -> Any:
 
 
 def _is_constant(value: Value | None) -> bool:
-    return value is not None and (value.constant is not None or value.known is not None)
+    return value is not None and value.is_constant
 
 
 def _is_static(value: Value | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphfix.analysis.context import Context
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node
+from graphfix.support import Registration
 
 _SOURCE = "ge parser/parser/onnx/onnx_parser.cc (August 2026); parser oracle"
 _HISTORY = "history of ge onnx_parser.cc, tags 8.5.0 to 9.2.0-beta.1"
@@ -13,33 +14,51 @@ _PROOF = {"evidence": _SOURCE, "certainty": "proved"}
 
 def check_edges(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
     """Refuse surplus edges, second producers, unconnected inputs of expansions, and cycles."""
-    available = _producers(graph, inputs)
+    available = _Available(graph, inputs)
     dropped = context.target.release.parser["surplus_edge"] == "dropped"
-    for position, node in enumerate(graph.nodes):
-        registration = context.registration(node)
+    for group in context.groups(graph):
+        registration = context.registration(group[0])
         if registration is None:
             continue
-        where = (rank, order.EDGES, position)
-        if registration.inputs is not None and len(node.inputs) > registration.inputs:
-            for index in range(registration.inputs, len(node.inputs)):
-                if node.inputs[index] in available:
-                    _surplus_input(context, node, index, where, dropped)
-        if registration.outputs is not None and len(node.outputs) > registration.outputs:
-            for index in range(registration.outputs, len(node.outputs)):
-                _surplus_output(context, node, index, where, dropped)
-        if registration.form == "subgraph":
-            _check_expansion(context, node, available, (rank, order.EXPANSION, position))
-        else:
-            _check_open(context, node, available)
+        most_in, most_out = registration.inputs, registration.outputs
+        for node in group:
+            where = (rank, order.EDGES, node.position)
+            if most_in is not None and len(node.inputs) > most_in:
+                for index in range(most_in, len(node.inputs)):
+                    if node.inputs[index] in available:
+                        _surplus_input(context, node, index, where, dropped)
+            if most_out is not None and len(node.outputs) > most_out:
+                for index in range(most_out, len(node.outputs)):
+                    _surplus_output(context, node, index, where, dropped)
+            if registration.form == "subgraph":
+                _check_expansion(context, node, registration, available,
+                                 (rank, order.EXPANSION, node.position))
+            elif available.doubtful:
+                _check_open(context, node, available)
     _check_rivals(context, graph, rank, inputs)
     _check_cycle(context, graph, rank)
-    _check_empty_names(context, graph, rank)
+    if graph.has_empty_inputs:
+        _check_empty_names(context, graph, rank)
 
 
-def _producers(graph: Graph, inputs: list[str]) -> set[str]:
-    names = {name for node in graph.nodes for name in node.outputs}
-    names.update(inputs, graph.initializers)
-    return names
+class _Available:
+    """The names that edges can start from: of this graph's nodes, inputs and initializers.
+
+    `doubtful` is False when every name that nodes use is among them, the common case.
+    """
+
+    def __init__(self, graph: Graph, inputs: list[str]) -> None:
+        self._graph = graph
+        self._inputs = set(inputs)
+        self._empty = graph.has_empty_inputs and any(
+            "" in node.outputs for node in graph.nodes)
+        self.doubtful = graph.has_empty_inputs or bool(graph.missing())
+
+    def __contains__(self, name: str) -> bool:
+        if not name:
+            return self._empty or "" in self._inputs
+        value = self._graph.values.get(name)
+        return name in self._inputs or (value is not None and value.exists)
 
 
 def _surplus_input(
@@ -83,15 +102,18 @@ def _surplus_output(
 
 
 def _check_expansion(
-    context: Context, node: Node, available: set[str], where: tuple[int, int, int]
-) -> None:
-    registration = context.registration(node)
-    assert registration is not None
+    context: Context, node: Node, registration: Registration, available: _Available,
+    where: tuple[int, int, int],
+) -> None:  # fmt: skip
+    listed = len(node.inputs)
+    if not available.doubtful and (
+            registration.connected is None or all(i < listed for i in registration.connected)):
+        return
     if registration.connected is None:
-        wanted = list(range(len(node.inputs)))
+        wanted = list(range(listed))
     else:
         wanted = [*registration.connected,
-                  *(i for i in registration.connected_if_listed if i < len(node.inputs))]
+                  *(i for i in registration.connected_if_listed if i < listed)]
     for index in wanted:
         name = node.inputs[index] if index < len(node.inputs) else None
         if name is not None and name in available:
@@ -110,7 +132,7 @@ def _check_expansion(
         return
 
 
-def _check_open(context: Context, node: Node, available: set[str]) -> None:
+def _check_open(context: Context, node: Node, available: _Available) -> None:
     for index, name in enumerate(node.inputs):
         if name and name not in available:
             context.add("input-left-open", f"Input {index} ({name!r}) is produced by nothing; it is "
@@ -120,8 +142,9 @@ def _check_open(context: Context, node: Node, available: set[str]) -> None:
 
 def _check_rivals(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
     given = {n for n in inputs if n not in graph.initializers}
-    for value in graph.values.values():
-        count = len(value.rivals) + (value.producer is not None) + (value.name in given)
+    names = graph.contested | {n for n in given if (v := graph.values.get(n)) and v.producer}
+    for value in (graph.values[name] for name in sorted(names)):
+        count = len(value.rivals or ()) + (value.producer is not None) + (value.name in given)
         consumed = any(index >= 0 for _, index in value.uses)
         if count > 1 and consumed:
             context.add("two-producers", f"The tensor {value.name!r} is produced {count} times.",

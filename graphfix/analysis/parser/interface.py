@@ -48,13 +48,13 @@ def check_interface(context: Context, graph: Graph, rank: int, inputs: list[str]
 
 def _check_domains(context: Context, graph: Graph, rank: int, proof: dict[str, str]) -> None:
     imported = set(context.opsets)
+    samples = [group[0] for group in context.groups(graph) if group[0].op_type != "Constant"]
     if context.target.release.parser["opset_imports"] == "one":
         # the empty domain and ai.onnx are different keys there
         raw = {e.domain for e in context.model.proto.opset_import}
-        missing = [n for n in graph.nodes if n.op_type != "Constant" and n.domain not in raw]
+        missing = [n for n in samples if n.domain not in raw]
     else:
-        missing = [n for n in graph.nodes
-                   if n.op_type != "Constant" and (n.domain or "ai.onnx") not in imported]
+        missing = [n for n in samples if (n.domain or "ai.onnx") not in imported]
     seen: set[str] = set()
     for node in missing:
         if node.domain in seen:
@@ -82,11 +82,10 @@ def _check_names(
                         "hands the empty name in as a captured tensor, which is not found.",
                         scope=scope, error_code="graph", order=where,
                         remedy="remove the empty optional input or give it a value", **proof)
-    produced = {name for node in graph.nodes for name in node.outputs}
-    produced.update(graph.initializers, inputs)
-    produced.discard("")
+    given = set(inputs) - {""}
     for position, name in enumerate(graph.outputs):
-        if name in produced:
+        value = graph.values.get(name) if name else None
+        if name in given or (value is not None and value.exists):
             continue
         outer = graph.parent is not None and graph.lookup(name) is not None
         why = ("is an outer tensor that no node of the branches uses" if outer

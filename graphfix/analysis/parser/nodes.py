@@ -24,6 +24,8 @@ _VALUE_SPELLINGS = ("value_float", "value_floats", "value_int", "value_ints", "v
 _TYPED_FIELDS = {1: "float_data", 11: "double_data", 7: "int64_data", 12: "uint64_data",
                  13: "uint64_data", 8: "string_data", 14: "float_data", 15: "double_data"}
 _MAX_ELEMENTS = 2**31 - 1
+# types that every release maps and that raw data can hold (2 GiB of it at most)
+_PLAIN = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13})
 
 
 @cache
@@ -47,17 +49,21 @@ def check_nodes(context: Context, graph: Graph, rank: int) -> None:
         _check_constant(context, tensor, name, context.scope(graph), (rank, order.NODES, position))
         position += 1
     lost = context.target.release.parser["nodes_without_inputs"] == "lost"
-    for node in graph.nodes:
-        position += 1
-        where = (rank, order.NODES, position)
-        if node.op_type == "Constant":
-            _check_constant_node(context, node, where)
-            continue
-        _check_plugin(context, node, where)
-        if lost and not node.inputs and context.registration(node) is not None:
-            context.add("node-without-inputs", "The node has no inputs; this release loses it.",
-                        node, error_code="graph", order=where, certainty="medium",
-                        evidence="history of ge onnx_parser.cc before 2026-07-23")
+    for group in context.groups(graph):
+        sample = group[0]
+        if sample.op_type == "Constant":
+            for node in group:
+                _check_constant_node(context, node, (rank, order.NODES, position + node.position))
+        elif context.registration(sample) is not None:
+            refusals = any(c.effect == "rejected" for c in context.constraints(sample))
+            for node in group:
+                where = (rank, order.NODES, position + node.position)
+                if refusals:
+                    _check_plugin(context, node, where)
+                if lost and not node.inputs:
+                    context.add("node-without-inputs", "The node has no inputs; this release loses "
+                                "it.", node, error_code="graph", order=where, certainty="medium",
+                                evidence="history of ge onnx_parser.cc before 2026-07-23")
 
 
 def _check_input(
@@ -96,6 +102,9 @@ def _check_constant(
     context: Context, tensor: onnx.TensorProto, name: str, scope: str, where: tuple[int, int, int]
 ) -> None:
     external = is_external(tensor)
+    if not external and tensor.data_type in _PLAIN and tensor.HasField("raw_data") and \
+            len(tensor.raw_data) and min(tensor.dims, default=0) >= 0:
+        return  # the ordinary case: a mapped type with raw data
     op_type = "FileConstant" if external else "Constant"
     problem = _external_problem(tensor) if external else _data_problem(tensor,
                                                                        context.target.release)
@@ -165,8 +174,6 @@ def _external_problem(tensor: onnx.TensorProto) -> tuple[str, str, str] | None:
 
 
 def _check_plugin(context: Context, node: Node, where: tuple[int, int, int]) -> None:
-    if context.registration(node) is None:
-        return
     for constraint, view in context.holding(node):
         if constraint.effect != "rejected" or constraint.stage == "compile":
             continue

@@ -15,30 +15,34 @@ _BUILT_IN = {"Constant", "Input", "FileConstant"}
 
 def check_precheck(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
     """Refuse names that are used twice (E13009) and operators without a parser (E13010)."""
-    seen: set[str] = set()
-    position = 0
-    for name in inputs:
-        if name in graph.initializers:
-            continue
+    _check_names(context, graph, rank, inputs)
+    first = len(inputs)
+    for group in context.groups(graph):
+        sample = group[0]
+        if (
+            sample.op_type not in _BUILT_IN
+            and context.opset(sample) is not None
+            and context.registration(sample) is None
+            and not context.is_custom(sample)
+        ):
+            for node in group:
+                _unregistered(context, node, (rank, order.PRECHECK, first + node.position))
+
+
+def _check_names(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
+    seen = {f"{name}_Initializer_{number}" for number, name in enumerate(graph.initializers)}
+    names = [context.name(node) for node in graph.nodes]
+    data = [name for name in inputs if name not in graph.initializers]
+    if len({*seen, *data, *names}) == len(seen) + len(data) + len(names):
+        return
+    for position, name in enumerate(data):
         if name in seen:
             _duplicate(context, graph, rank, position, name, "Input")
         seen.add(name)
-        position += 1
-    for number, tensor in enumerate(graph.initializers.values()):
-        seen.add(f"{tensor.name}_Initializer_{number}")
-    for node in graph.nodes:
-        name = context.name(node)
+    for node, name in zip(graph.nodes, names, strict=True):
         if name in seen:
-            _duplicate(context, graph, rank, position, name, node.op_type, node)
+            _duplicate(context, graph, rank, len(inputs) + node.position, name, node.op_type, node)
         seen.add(name)
-        if (
-            node.op_type not in _BUILT_IN
-            and context.opset(node) is not None
-            and context.registration(node) is None
-            and not context.is_custom(node)
-        ):
-            _unregistered(context, node, (rank, order.PRECHECK, position))
-        position += 1
 
 
 def _duplicate(
