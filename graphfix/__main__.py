@@ -1,7 +1,5 @@
 """`python -m graphfix`."""
 
-import sys
+from graphfix.cli.main import entry
 
-from graphfix.cli.main import main
-
-sys.exit(main())
+entry()

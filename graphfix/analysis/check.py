@@ -143,7 +143,7 @@ def _check_graph(
     report.engines = check_kernels(inner, target.socs)
     if not target.socs:
         report.matrix = _matrix(inner)
-    check_shapes(inner, target.socs)
+    check_shapes(inner, target.socs, bound=bool(shapes))
     check_precision(inner, weights)
 
 

@@ -51,10 +51,18 @@ class Context:
 
     def groups(self, graph: Graph) -> list[list[Node]]:
         """Return the nodes of a graph by operator: what the tables say is asked once for each."""
+        return list(self._by_type(graph).values())
+
+    def of_type(self, graph: Graph, op_type: str) -> list[Node]:
+        """Return the nodes of a graph that are of one standard operator."""
+        groups = self._by_type(graph)
+        return [*groups.get(("", op_type), ()), *groups.get(("ai.onnx", op_type), ())]
+
+    def _by_type(self, graph: Graph) -> dict[tuple[str, str], list[Node]]:
         key = id(graph)
         if key not in self._groups:
             self._groups[key] = graph.by_type()
-        return list(self._groups[key].values())
+        return self._groups[key]
 
     def operator(self, node: Node) -> Operator | None:
         """Return the tables' entry for the node's operator."""

@@ -11,13 +11,15 @@ from graphfix.graph import Graph
 from graphfix.graph.tensors import byte_size, external_reference, is_external
 
 
+# the standard operators with tensor attributes
+_WITH_TENSORS = frozenset({"Constant", "ConstantOfShape"})
+
+
 def check_files(context: Context) -> None:
     """Add findings about external data that is missing, short or outside, and sparse tensors."""
     missing: dict[str, int] = {}
     folder = context.model.folder
-    for owner, tensor in _tensors(context.model.graph):
-        if not is_external(tensor):
-            continue
+    for owner, tensor in _external_tensors(context):
         reference = external_reference(tensor)
         if reference is None or not reference.location:
             continue  # the parser's findings tell
@@ -45,7 +47,6 @@ def check_files(context: Context) -> None:
                     f"{folder}.", stage="compile", headline=f"{location} is missing",
                     evidence="the folder of the model", certainty="proved",
                     facts={"location": location, "tensors": count})
-    _check_nested(context)
     for graph in context.model.graph.graphs():
         for sparse in graph.proto.sparse_initializer:
             context.add("sparse-initializer", f"The sparse initializer {sparse.values.name!r} is never "
@@ -54,29 +55,23 @@ def check_files(context: Context) -> None:
                         certainty="proved")
 
 
-def _tensors(graph: Graph) -> Iterator[tuple[str, onnx.TensorProto]]:
-    for inner in graph.graphs():
-        for tensor in inner.proto.initializer:
-            yield "initializer", tensor
-        for node in inner.nodes:
-            for attribute in node.proto.attribute:
-                if attribute.HasField("t"):
-                    yield node.name or node.op_type, attribute.t
-
-
-def _check_nested(context: Context) -> None:
-    """Report external tensors in places where GE does not resolve the path (GF007)."""
+def _external_tensors(context: Context) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield (owner, external tensor); report those in places where GE does not resolve the path."""
     for graph in context.model.graph.graphs():
-        inside = graph.parent is not None
-        if inside:
-            for tensor in graph.proto.initializer:
-                if is_external(tensor):
+        for tensor in graph.proto.initializer:
+            if is_external(tensor):
+                if graph.parent is not None:
                     _report_nested(context, graph, tensor.name)
-        for node in graph.nodes:
-            for attribute in node.proto.attribute:
-                if attribute.HasField("t") and is_external(attribute.t) and (
-                        inside or node.op_type != "Constant"):
-                    _report_nested(context, graph, context.name(node))
+                yield "initializer", tensor
+        for group in context.groups(graph):
+            if group[0].op_type not in _WITH_TENSORS and group[0].is_standard:
+                continue
+            for node in group:
+                for attribute in node.proto.attribute:
+                    if attribute.HasField("t") and is_external(attribute.t):
+                        if graph.parent is not None or node.op_type != "Constant":
+                            _report_nested(context, graph, context.name(node))
+                        yield context.name(node), attribute.t
 
 
 def _report_nested(context: Context, graph: Graph, name: str) -> None:

@@ -18,7 +18,12 @@ from graphfix.support.tables import KernelChoice
 from graphfix.support.target import Soc
 
 # SoC families with fewer dynamic-shape kernels than this are static chips
-_FEW_DYNAMIC = 50
+FEW_DYNAMIC = 50
+
+# operators whose output size depends on data, and the input that decides the shape of others
+DATA_DEPENDENT = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
+SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Slice": 1,
+               "TopK": 1, "Range": 1}
 
 # what a float tensor may become, in the order in which the mode prefers it
 # (fp16_facts: the default force_fp16 on every family; op_support/README.md names the sources)
@@ -49,6 +54,9 @@ class Placement:
     note: str = ""
 
 
+_FOLDED = Placement("folded")
+
+
 def check_kernels(context: Context, socs: tuple[Soc, ...]) -> dict[str, Counter[str]]:
     """Add kernel findings for the SoCs and return how many nodes each engine gets, per SoC.
 
@@ -56,64 +64,101 @@ def check_kernels(context: Context, socs: tuple[Soc, ...]) -> dict[str, Counter[
     """
     counts: dict[str, Counter[str]] = {soc.name: Counter() for soc in socs}
     usable = [soc for soc in socs if tables.has_table(context.target.release, soc)]
-    constant: set[int] = set()
-    cache: dict[object, Placement] = {}
-    for graph in context.model.graph.graphs():
-        _mark_constants(graph, constant)
-    for node in context.model.graph.walk():
-        if node.op_type == "Constant" or context.registration(node) is None:
-            if node.op_type != "Constant":
-                for soc in socs:
-                    counts[soc.name]["unregistered"] += 1
-            continue
-        folded = bool(node.outputs) and all(
-            (v := node.output(i)) is None or id(v) in constant for i in range(len(node.outputs)))
-        if folded:
-            for soc in socs:
-                counts[soc.name]["folded"] += 1
-            continue
-        choice = _choice(context, node)
-        dtypes = _dtypes(node, choice)
-        dynamic = _is_dynamic(node)
-        found: dict[tuple[str, str, str], tuple[Placement, list[str]]] = {}
-        for soc in usable:
-            key = (node.op_type, node.domain, id(choice), dtypes, dynamic, soc.name)
-            place = cache.get(key)
-            if place is None:
-                place = cache[key] = _place(context, node, choice, dtypes, dynamic, soc)
-            counts[soc.name][place.engine] += 1
-            if place.slug is not None:
-                entry = found.setdefault((place.slug, place.ge_op, place.note), (place, []))
-                entry[1].append(soc.name)
-        for place, names in found.values():
-            _report(context, node, place, tuple(names), dtypes)
     for soc in socs:
         if soc not in usable:
             counts[soc.name]["unknown"] = sum(1 for _ in context.model.graph.walk())
+    if not usable:
+        return counts
+    may_be_dynamic = _may_be_dynamic(context)
+    cache: dict[object, list[tuple[Soc, Placement]]] = {}
+    for graph in context.model.graph.graphs():
+        for group in context.groups(graph):
+            if group[0].op_type != "Constant":
+                _place_group(context, group, usable, may_be_dynamic, cache, counts)
     return counts
 
 
-def _mark_constants(graph: Graph, constant: set[int]) -> None:
-    """Collect values that are constants or follow from constants alone."""
-    for value in graph.values.values():
-        if value.constant is not None or value.known is not None:
-            constant.add(id(value))
-    nodes = graph.nodes if graph.is_sorted() else graph.sorted_nodes()[0]
-    for node in nodes:
-        if not node.inputs or node.subgraphs or node.op_type.startswith("Random"):
+def _place_group(
+    context: Context, group: list[Node], socs: list[Soc], may_be_dynamic: bool,
+    cache: dict[object, list[tuple[Soc, Placement]]], counts: dict[str, Counter[str]],
+) -> None:  # fmt: skip
+    """Place the nodes of one operator; equal dtypes are looked up once."""
+    sample = group[0]
+    if context.registration(sample) is None:
+        for soc in socs:
+            counts[soc.name]["unregistered"] += len(group)
+        return
+    choices = _choices(context, sample)
+    tally: Counter[object] = Counter()
+    opset, is_cast = context.opset(sample) or 0, sample.op_type == "Cast"
+    fixed = choices[0] if choices and choices[0].when is None else None
+    for node in group:
+        output = node.output(0)
+        if output is not None and output.is_folded:
+            tally[None] += 1
             continue
-        values = [graph.lookup(name) for name in node.inputs if name]
-        if values and all(v is not None and id(v) in constant for v in values):
-            constant.update(id(v) for i in range(len(node.outputs))
-                            if (v := node.output(i)) is not None)
+        choice = fixed or _choose(choices, node, opset)
+        dtypes = _dtypes(node, choice)
+        result = _dtype(output) if is_cast else None
+        dynamic = may_be_dynamic and _is_dynamic(node)
+        key = (sample.op_type, sample.domain, id(choice), dtypes, result, dynamic)
+        places = cache.get(key)
+        if places is None:
+            places = cache[key] = [
+                (soc, _place(context, node, choice, dtypes, result, dynamic, soc)) for soc in socs]
+        tally[key] += 1
+        if any(place.slug is not None for _, place in places):
+            _report_all(context, node, places, dtypes)
+    for found, number in tally.items():
+        for soc, place in cache[found] if found is not None else ((s, _FOLDED) for s in socs):
+            counts[soc.name][place.engine] += number
 
 
-def _choice(context: Context, node: Node) -> KernelChoice | None:
+def _report_all(
+    context: Context, node: Node, places: list[tuple[Soc, Placement]],
+    dtypes: tuple[str | None, ...],
+) -> None:  # fmt: skip
+    found: dict[tuple[str, str, str], tuple[Placement, list[str]]] = {}
+    for soc, place in places:
+        if place.slug is not None:
+            entry = found.setdefault((place.slug, place.ge_op, place.note), (place, []))
+            entry[1].append(soc.name)
+    for place, names in found.values():
+        _report(context, node, place, tuple(names), dtypes)
+
+
+def _may_be_dynamic(context: Context) -> bool:
+    """Whether any shape can be dynamic: an unbound input, or an operator that makes one up."""
+    root = context.model.graph
+    for name in root.inputs:
+        value = root.values.get(name)
+        if value is not None and value.shape is not None and _has_open_dim(value):
+            return True
+    for graph in root.graphs():
+        for group in context.groups(graph):
+            op_type = group[0].op_type
+            if op_type in DATA_DEPENDENT or graph.parent is not None:
+                return True
+            position = SHAPE_INPUT.get(op_type)
+            if position is not None and any(
+                    (v := node.input(position)) is not None and not v.is_constant
+                    for node in group):
+                return True
+    return False
+
+
+def _has_open_dim(value: Value) -> bool:
+    return value.shape is not None and any(not isinstance(d, int) for d in value.shape)
+
+
+def _choices(context: Context, node: Node) -> list[KernelChoice]:
     operator, opset = context.operator(node), context.opset(node) or 0
+    return [] if operator is None else [c for c in operator.kernels if opset in c.opsets]
+
+
+def _choose(choices: list[KernelChoice], node: Node, opset: int) -> KernelChoice | None:
     view = None
-    for choice in operator.kernels if operator is not None else ():
-        if opset not in choice.opsets:
-            continue
+    for choice in choices:
         if choice.when is None:
             return choice
         view = view or NodeView(node, opset)
@@ -123,9 +168,12 @@ def _choice(context: Context, node: Node) -> KernelChoice | None:
 
 
 def _dtypes(node: Node, choice: KernelChoice | None) -> tuple[str | None, ...]:
+    names: list[str] = node.inputs
     if choice is not None and choice.inputs is not None:
-        return tuple(_dtype(node.input(i)) if i >= 0 else None for i in choice.inputs)
-    return tuple(_dtype(node.input(i)) for i in range(len(node.inputs)))
+        names = [names[i] if 0 <= i < len(names) else "" for i in choice.inputs]
+    here, anywhere = node.graph.values.get, node.graph.lookup
+    return tuple([v.dtype if n and (v := here(n) or anywhere(n)) is not None else None
+                  for n in names])
 
 
 def _dtype(value: Value | None) -> str | None:
@@ -135,15 +183,14 @@ def _dtype(value: Value | None) -> str | None:
 def _is_dynamic(node: Node) -> bool:
     for name in (*node.inputs, *node.outputs):
         value = node.graph.lookup(name) if name else None
-        if value is not None and value.shape is not None and any(
-                not isinstance(d, int) for d in value.shape):
+        if value is not None and _has_open_dim(value):
             return True
     return False
 
 
 def _place(
     context: Context, node: Node, choice: KernelChoice | None, dtypes: tuple[str | None, ...],
-    dynamic: bool, soc: Soc,
+    result: str | None, dynamic: bool, soc: Soc,
 ) -> Placement:  # fmt: skip
     registration = context.registration(node)
     assert registration is not None
@@ -158,7 +205,6 @@ def _place(
     if "bfloat16" in dtypes and soc.family in tables.WITHOUT_BF16:
         return Placement("none", "bfloat16-unsupported", ge_op, "soc_versions.csv")
     core, cpu = tables.ai_core(release, soc, ge_op), tables.ai_cpu(release, soc, ge_op)
-    result = _dtype(node.output(0)) if node.op_type == "Cast" else None
     on_cpu = cpu is not None and _cpu_takes(cpu, dtypes)
     if core is None:
         if on_cpu and cpu is not None:
@@ -179,7 +225,7 @@ def _place(
 
 
 def _has_dynamic_kernels(soc: Soc) -> bool:
-    return (soc.dynamic_shape_kernels or 0) >= _FEW_DYNAMIC
+    return (soc.dynamic_shape_kernels or 0) >= FEW_DYNAMIC
 
 
 def _narrowed(dtypes: tuple[str | None, ...]) -> tuple[str | None, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphfix.analysis.context import Context
 from graphfix.graph import Graph, Node, Value
-from graphfix.graph.tensors import read_tensor, small_array
+from graphfix.graph.tensors import SMALL_ELEMENTS, read_tensor, small_array
 
 FP16_MAX = 65504.0
 # below this a float32 rounds to zero in float16 (half of the smallest subnormal, 2**-24)
@@ -22,6 +22,7 @@ _EPSILON_OPS = {"LayerNormalization", "BatchNormalization", "InstanceNormalizati
                 "SkipLayerNormalization", "LpNormalization"}
 # these take an int64 bound as "to the end"; GE clamps it
 _CLAMPING = {"Slice"}
+_CHECKED = frozenset({1, 7, 11, 16})  # float32, int64, double, bfloat16
 _EVIDENCE = "IEEE 754 half precision; ATC's default precision mode force_fp16"
 
 
@@ -29,12 +30,36 @@ def check_precision(context: Context, weights: bool = False) -> None:
     """Add findings about constants that do not survive the target's precision mode."""
     half = context.target.precision_mode in _HALF_MODES
     for graph in context.model.graph.graphs():
-        for value in graph.values.values():
-            if value.constant is not None and value.uses:
-                _check_constant(context, graph, value, half, weights)
-        for node in graph.nodes:
-            if half and node.op_type in _EPSILON_OPS and "epsilon" in node.attributes:
-                _check_epsilon(context, node, node.attributes["epsilon"].f)
+        constants = [v for v in graph.values.values() if v.constant is not None and v.uses]
+        for value in _suspects(constants) if not weights else constants:
+            _check_constant(context, graph, value, half, weights)
+        for group in context.groups(graph):
+            if half and group[0].op_type in _EPSILON_OPS:
+                for node in group:
+                    if "epsilon" in node.attributes:
+                        _check_epsilon(context, node, node.attributes["epsilon"].f)
+
+
+def _suspects(values: list[Value]) -> list[Value]:
+    """Leave out small float32 constants that are harmless, all judged in one stroke."""
+    plain, rest = [], []
+    for value in values:
+        tensor = value.constant
+        assert tensor is not None
+        kind = tensor.data_type
+        if kind == 1 and 0 < len(tensor.raw_data) <= 4 * SMALL_ELEMENTS:
+            plain.append(value)
+        elif kind in _CHECKED:
+            rest.append(value)
+    if not plain:
+        return rest
+    data = [v.constant.raw_data for v in plain if v.constant is not None]
+    sizes = np.array([len(d) // 4 for d in data])
+    numbers = np.abs(np.frombuffer(b"".join(d[: 4 * (len(d) // 4)] for d in data), "<f4"))
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    peaks = np.maximum.reduceat(numbers, starts)  # NaN wins, as it should
+    harmless = (peaks <= FP16_MAX) & ((peaks >= FP16_TINY) | (peaks == 0))
+    return rest + [v for v, fine in zip(plain, harmless.tolist(), strict=True) if not fine]
 
 
 def _check_epsilon(context: Context, node: Node, epsilon: float) -> None:
@@ -54,7 +79,8 @@ def _array(context: Context, value: Value, weights: bool) -> np.ndarray | None:
 def _check_constant(
     context: Context, graph: Graph, value: Value, half: bool, weights: bool
 ) -> None:
-    if value.dtype not in ("float32", "double", "bfloat16", "int64"):
+    assert value.constant is not None
+    if value.constant.data_type not in _CHECKED:
         return
     users = [node for node, _ in value.uses]
     if all(_is_folded(user) for user in users):
@@ -66,9 +92,7 @@ def _check_constant(
     if value.dtype == "int64":
         _check_int64(context, value, user, array)
         return
-    data = array.astype(np.float64) if array.dtype.kind in "fV" or array.dtype.kind == "f" else None
-    if data is None:
-        return
+    data = array.astype(np.float64)
     finite = data[np.isfinite(data)]
     if finite.size < data.size:
         what = "NaN" if np.isnan(data).any() else "infinity"
@@ -99,7 +123,7 @@ def _check_int64(context: Context, value: Value, user: Node, array: np.ndarray) 
 
 def _is_folded(node: Node) -> bool:
     outputs = [node.output(i) for i in range(len(node.outputs))]
-    return bool(outputs) and all(v is None or v.known is not None for v in outputs)
+    return bool(outputs) and all(v is None or v.is_folded for v in outputs)
 
 
 def _report(context: Context, slug: str, value: Value, user: Node, what: str) -> None:

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from graphfix.analysis.context import Context
-from graphfix.analysis.kernels import _FEW_DYNAMIC
+from graphfix.analysis.kernels import DATA_DEPENDENT, FEW_DYNAMIC, SHAPE_INPUT
 from graphfix.graph import Graph, Node, Shape, Value
 from graphfix.support.target import Soc
 
-_DATA_DEPENDENT = {"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"}
-# the input that decides the output's shape
-_SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Slice": 1,
-                "TopK": 1, "Range": 1}
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Where", "Pow", "Equal", "Less", "Greater", "And", "Or"}
 _EVIDENCE = "shape inference on the model"
 
 
-def check_shapes(context: Context, socs: tuple[Soc, ...]) -> None:
-    """Add findings about unbound, baked and data-dependent shapes."""
+def check_shapes(context: Context, socs: tuple[Soc, ...], bound: bool = False) -> None:
+    """Add findings about unbound, baked and data-dependent shapes.
+
+    `bound`: the user bound input shapes, so sizes of the trace may not fit any more.
+    """
     unbound = _unbound_inputs(context)
     for value in unbound:
         _report_unbound(context, value)
     if unbound:
         _static_chips(context, socs)
-    for node in context.model.graph.walk():
-        if node.op_type in _DATA_DEPENDENT and node.is_standard:
-            output = node.output(0)
-            if output is not None and (output.uses or output.is_output):
-                context.add("data-dependent-shape", f"How many elements {node.op_type} gives depends "
-                            "on the data.", node, headline=f"{node.op_type}: output size depends on data",
-                            evidence="ONNX operator schema", certainty="proved", stage="compile")
-        _check_baked(context, node)
-        if not unbound:
-            _check_shape_input(context, node)
+    for graph in context.model.graph.graphs():
+        for group in context.groups(graph):
+            if not group[0].is_standard:
+                continue
+            op_type = group[0].op_type
+            if op_type in DATA_DEPENDENT:
+                _check_data_dependent(context, group)
+            if op_type in _BAKED and (unbound or (bound and op_type not in _ELEMENTWISE)):
+                for node in group:
+                    _check_baked(context, node)
+            if op_type in SHAPE_INPUT and not unbound:
+                for node in group:
+                    _check_shape_input(context, node)
+
+
+def _check_data_dependent(context: Context, group: list[Node]) -> None:
+    for node in group:
+        output = node.output(0)
+        if output is not None and (output.uses or output.is_output):
+            context.add("data-dependent-shape", f"How many elements {node.op_type} gives depends on the "
+                        "data.", node, headline=f"{node.op_type}: output size depends on data",
+                        evidence="ONNX operator schema", certainty="proved", stage="compile")
 
 
 def _unbound_inputs(context: Context) -> list[Value]:
@@ -90,7 +102,7 @@ def _profile_option(shape: Shape, open_dims: list[int]) -> str:
 
 def _static_chips(context: Context, socs: tuple[Soc, ...]) -> None:
     static = [s for s in socs if s.dynamic_shape_kernels is not None
-              and s.dynamic_shape_kernels < _FEW_DYNAMIC]
+              and s.dynamic_shape_kernels < FEW_DYNAMIC]
     if static:
         names = tuple(s.name for s in static)
         context.add("dynamic-on-static-chip", f"{', '.join(names)}: only "
@@ -103,18 +115,7 @@ def _static_chips(context: Context, socs: tuple[Soc, ...]) -> None:
 
 
 def _check_baked(context: Context, node: Node) -> None:
-    if not node.is_standard:
-        return
-    if node.op_type == "Reshape":
-        reason = _baked_reshape(node)
-    elif node.op_type == "Expand":
-        reason = _baked_expand(node)
-    elif node.op_type == "Split":
-        reason = _baked_split(node)
-    elif node.op_type in _ELEMENTWISE:
-        reason = _baked_constant(node)
-    else:
-        return
+    reason = _BAKED[node.op_type](node)
     if reason:
         context.add("baked-dim", f"{reason}.", node,
                     headline=f"{node.op_type}: the size of the trace is baked in",
@@ -207,13 +208,18 @@ def _baked_constant(node: Node) -> str | None:
     return None
 
 
+_BAKED: dict[str, Callable[[Node], str | None]] = {
+    "Reshape": _baked_reshape,
+    "Expand": _baked_expand,
+    "Split": _baked_split,
+    **{op_type: _baked_constant for op_type in _ELEMENTWISE},
+}
+
+
 def _check_shape_input(context: Context, node: Node) -> None:
     """Report a shape that is computed at run time although all inputs are bound (GF405)."""
-    position = _SHAPE_INPUT.get(node.op_type)
-    if position is None or not node.is_standard or len(node.inputs) <= position:
-        return
-    value, output = node.input(position), node.output(0)
-    if value is None or output is None or value.known is not None or value.constant is not None:
+    value, output = node.input(SHAPE_INPUT[node.op_type]), node.output(0)
+    if value is None or output is None or value.is_constant:
         return
     if output.shape is None or _symbols(output.shape):
         if _in_loop(node.graph):

@@ -6,6 +6,8 @@ conversion that it needs anyway: by the rules of the nearest registered opset be
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphfix.analysis.context import Context
 from graphfix.graph import Node
 from graphfix.support.conditions import NodeView, schema_attributes
@@ -31,8 +33,12 @@ def _check_group(context: Context, group: list[Node]) -> None:
                 context.add_constraint(
                     constraint, view, node,
                     stage="compile" if constraint.effect == "rejected" else "run")
-        if not unregistered and node.proto.attribute:
-            _check_kinds(context, node)
+    opset = context.opset(sample)
+    if not unregistered and sample.is_standard and opset is not None:
+        schema = schema_attributes(sample.op_type, opset)
+        if schema:
+            for node in group:
+                _check_kinds(context, node, schema)
 
 
 def _is_silent(constraint: Constraint) -> bool:
@@ -55,14 +61,8 @@ def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, No
             and (c.when is None or c.when(view))]
 
 
-def _check_kinds(context: Context, node: Node) -> None:
+def _check_kinds(context: Context, node: Node, schema: dict[str, tuple[int, Any]]) -> None:
     """Report attributes of another kind than ONNX declares: plugins skip them (GF210)."""
-    opset = context.opset(node)
-    if opset is None or not node.is_standard:
-        return
-    schema = schema_attributes(node.op_type, opset)
-    if schema is None:
-        return
     for attribute in node.proto.attribute:
         declared = schema.get(attribute.name)
         if declared is not None and attribute.type != declared[0] and not attribute.ref_attr_name:

@@ -9,7 +9,7 @@ captures counts as used by the inner node, so nothing that a branch needs looks 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +30,8 @@ _GRAPHS = onnx.AttributeProto.GRAPHS
 _WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
-class _Unread:
-    """Marks a type that lies in the protobuf and has not been decoded yet."""
-
-
-_UNREAD = _Unread()
+# marks what lies in the protobuf and has not been decoded yet
+_UNREAD: Any = object()
 
 
 class Value:
@@ -43,41 +40,37 @@ class Value:
     `shape` is None while the rank is unknown; a dim is an int, a symbol or None. `constant` is the
     TensorProto of an initializer or of a Constant node; `known` the array of a small constant or of
     a value that follows from constants and static shapes; `is_folded` says that it follows from
-    constants alone, large ones included. Types and arrays are decoded when they are asked for.
+    constants alone, large ones included. Shapes and arrays are decoded when they are asked for.
     """
 
     __slots__ = (
-        "_dtype",
         "_info",
         "_known",
         "_shape",
         "constant",
+        "dtype",
         "graph",
         "is_folded",
         "is_input",
         "is_output",
         "name",
         "producer",
-        "producer_index",
-        "rivals",
         "uses",
     )
 
     def __init__(self, name: str, graph: Graph) -> None:
         self.name = name
         self.graph = graph
+        self.dtype: str | None = None
         self.producer: Node | None = None
-        self.producer_index = 0
-        self.rivals: list[Node] | None = None  # further producers: invalid, but it happens
         self.uses: list[tuple[Node, int]] = []
         self.constant: onnx.TensorProto | None = None
         self.is_folded = False
         self.is_input = False
         self.is_output = False
         self._info: onnx.ValueInfoProto | None = None
-        self._dtype: str | None | _Unread = _UNREAD
-        self._shape: Shape | None | _Unread = _UNREAD
-        self._known: np.ndarray | None | _Unread = _UNREAD
+        self._shape: Shape | None = _UNREAD
+        self._known: np.ndarray | None = _UNREAD
 
     @property
     def exists(self) -> bool:
@@ -90,25 +83,9 @@ class Value:
         return self.constant is not None or self.is_folded
 
     @property
-    def dtype(self) -> str | None:
-        """The name of the element type, None while unknown."""
-        if isinstance(self._dtype, _Unread):
-            number = 0
-            if self.constant is not None:
-                number = self.constant.data_type
-            elif self._info is not None:
-                number = self._info.type.tensor_type.elem_type
-            self._dtype = dtypes.NAMES.get(number)
-        return self._dtype
-
-    @dtype.setter
-    def dtype(self, dtype: str | None) -> None:
-        self._dtype = dtype
-
-    @property
     def shape(self) -> Shape | None:
         """The dims, None while the rank is unknown."""
-        if isinstance(self._shape, _Unread):
+        if self._shape is _UNREAD:
             if self.constant is not None:
                 self._shape = tuple(self.constant.dims)
             elif self._info is not None:
@@ -124,7 +101,7 @@ class Value:
     @property
     def known(self) -> np.ndarray | None:
         """The array of a small constant or computed value, None for all others."""
-        if isinstance(self._known, _Unread):
+        if self._known is _UNREAD:
             self._known = small_array(self.constant) if self.constant is not None else None
         return self._known
 
@@ -133,9 +110,15 @@ class Value:
         self._known = array
 
     def set_info(self, info: onnx.ValueInfoProto | None) -> None:
-        """Take the type from a ValueInfoProto, decoded when it is asked for."""
+        """Take the type from a ValueInfoProto; its shape is decoded when it is asked for."""
         self._info = info
-        self._dtype = self._shape = _UNREAD
+        self._shape = _UNREAD
+        if self.constant is not None:
+            self.dtype = dtypes.NAMES.get(self.constant.data_type)
+        elif info is not None:
+            self.dtype = dtypes.NAMES.get(info.type.tensor_type.elem_type)
+        else:
+            self.dtype = None
 
     def __repr__(self) -> str:
         dims = "?" if self.shape is None else ",".join("?" if d is None else str(d) for d in self.shape)
@@ -172,7 +155,7 @@ class Node:
         self.inputs: list[str] = list(proto.input)
         self.outputs: list[str] = list(proto.output)
         self._attributes: dict[str, onnx.AttributeProto] | None = None
-        self.subgraphs: list[tuple[str, Graph]] = []
+        self.subgraphs: Sequence[tuple[str, Graph]] = ()
 
     @property
     def name(self) -> str:
@@ -233,7 +216,9 @@ class Graph:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.inputs: list[str] = [i.name for i in proto.input]
         self.outputs: list[str] = [o.name for o in proto.output]
-        self.contested: set[str] = set()  # names with more than one producer
+        self.owners: list[Node] = []  # the nodes that hold subgraphs
+        # names with more than one producer, which is invalid but happens: the further ones
+        self.contested: dict[str, list[Node]] = {}
         self.has_empty_inputs = False
         self._sorted: bool | None = True
         self._build()
@@ -247,14 +232,37 @@ class Graph:
             name = tensor.name
             if name:
                 self.initializers[name] = tensor
-                self._value(name).constant = tensor
+                value = self._value(name)
+                value.constant = tensor
+                value.dtype = dtypes.NAMES.get(tensor.data_type)
+        # the loops of _register_outputs and _register_inputs are written out here: they run once
+        # for every node, and calls would double the time
+        values, nodes = self.values, self.nodes
         for position, proto in enumerate(self.proto.node):
             node = Node(proto, self, position)
-            self.nodes.append(node)
-            self._register_outputs(node)
+            nodes.append(node)
+            for name in node.outputs:
+                if name and name not in values:
+                    value = values[name] = Value(name, self)
+                    value.producer = node
+                    if node.op_type == "Constant":
+                        self._set_constant(value, node)
+                elif name:
+                    self._add_producer(values[name], node)
         # uses come second: a name may be used before the line that produces it
-        for node in self.nodes:
-            self._register_inputs(node)
+        is_root = self.parent is None
+        for node in nodes:
+            index = 0
+            for name in node.inputs:
+                value = values.get(name)  # type: ignore[assignment]
+                if value is not None and name and (is_root or value.exists):
+                    producer = value.producer
+                    if producer is not None and producer.position >= node.position:
+                        self._sorted = False
+                    value.uses.append((node, index))
+                else:
+                    self._register_input(node, index, name)
+                index += 1
             if node.op_type in _WITH_SUBGRAPHS or node.domain not in ("", "ai.onnx"):
                 self._register_subgraphs(node)
         for name in self.outputs:
@@ -267,51 +275,46 @@ class Graph:
         return value
 
     def _register_outputs(self, node: Node) -> None:
-        values = self.values
-        index = 0
         for name in node.outputs:
             if name:
-                value = values.get(name)
-                if value is None:
-                    value = values[name] = Value(name, self)
-                if value.producer is None:
-                    value.producer = node
-                    value.producer_index = index
-                    if node.op_type == "Constant":
-                        value.constant = constant_tensor(node)
-                else:
-                    if value.rivals is None:
-                        value.rivals = []
-                    value.rivals.append(node)
-                    self.contested.add(name)
-            index += 1
+                self._add_producer(self._value(name), node)
+
+    def _add_producer(self, value: Value, node: Node) -> None:
+        if value.producer is None:
+            value.producer = node
+            if node.op_type == "Constant":
+                self._set_constant(value, node)
+        else:
+            self.contested.setdefault(value.name, []).append(node)
+
+    @staticmethod
+    def _set_constant(value: Value, node: Node) -> None:
+        value.constant = constant_tensor(node)
+        if value.constant is not None:
+            value.dtype = dtypes.NAMES.get(value.constant.data_type)
 
     def _register_inputs(self, node: Node) -> None:
-        values, position = self.values, node.position
-        index = 0
-        for name in node.inputs:
-            if name:
-                value = values.get(name)
-                if value is None or (self.parent is not None and not value.exists):
-                    value = self.lookup(name) or self._value(name)
-                producer = value.producer
-                if producer is not None and producer.position >= position \
-                        and value.graph is self:
-                    self._sorted = False
-                value.uses.append((node, index))
-            else:
-                self.has_empty_inputs = True
-            index += 1
+        for index, name in enumerate(node.inputs):
+            self._register_input(node, index, name)
+
+    def _register_input(self, node: Node, index: int, name: str) -> None:
+        if name:
+            (self.lookup(name) or self._value(name)).uses.append((node, index))
+        else:
+            self.has_empty_inputs = True
 
     def _register_subgraphs(self, node: Node) -> None:
+        found: list[tuple[str, Graph]] = []
         for attribute in node.proto.attribute:
             kind = attribute.type
             if kind == _GRAPH or (kind == 0 and attribute.HasField("g")):
-                graph = Graph(attribute.g, self.model, self, node)
-                node.subgraphs.append((attribute.name, graph))
+                found.append((attribute.name, Graph(attribute.g, self.model, self, node)))
             elif kind == _GRAPHS:
-                for proto in attribute.graphs:
-                    node.subgraphs.append((attribute.name, Graph(proto, self.model, self, node)))
+                found.extend((attribute.name, Graph(proto, self.model, self, node))
+                             for proto in attribute.graphs)
+        if found:
+            node.subgraphs = found
+            self.owners.append(node)
 
     def _use_as_output(self, name: str) -> None:
         value = self.lookup(name) or self._value(name)
@@ -358,7 +361,7 @@ class Graph:
     def graphs(self) -> Iterator[Graph]:
         """Yield this graph and all graphs inside it."""
         yield self
-        for node in self.nodes:
+        for node in self.owners:
             for _, graph in node.subgraphs:
                 yield from graph.graphs()
 
@@ -470,21 +473,20 @@ class Graph:
             value = self.values.get(name)
             if value is None:
                 continue
+            rivals = self.contested.get(name, [])
             if value.producer is node:
-                value.producer = value.rivals.pop(0) if value.rivals else None
-                if not value.rivals:
-                    self.contested.discard(name)
-                if value.producer is not None:
-                    value.producer_index = value.producer.outputs.index(name)
+                value.producer = rivals.pop(0) if rivals else None
                 value.constant = self.initializers.get(name)
                 value.set_info(None)
                 value.known, value.is_folded = None, False
-            elif value.rivals and node in value.rivals:
-                value.rivals.remove(node)
-                if not value.rivals:
-                    self.contested.discard(name)
+            elif node in rivals:
+                rivals.remove(node)
+            if not rivals:
+                self.contested.pop(name, None)
             self._forget(value)
         self.nodes.remove(node)
+        if node.subgraphs:
+            self.owners.remove(node)
 
     def set_input(self, node: Node, index: int, name: str) -> None:
         """Point one input of a node, inside this graph or a subgraph of it, at another value."""

@@ -167,18 +167,19 @@ def _news(graph: Graph, replaced: Mapping[str, onnx.NodeProto]) -> dict[str, onn
     found: dict[str, onnx.NodeProto] = {}
     for node in graph.nodes:
         positions = _SHAPE_INPUTS.get(node.op_type)
-        if positions is None or not _is_vague(node):
+        if positions is None:
             continue
         for position in positions:
             value = node.input(position)
             if (
                 value is not None
-                and value.known is not None
                 and value.constant is None
+                and value.known is not None
                 and value.graph is graph
                 and value.name not in replaced
                 and value.producer is not None
                 and len(value.producer.outputs) == 1
+                and _is_vague(node)
             ):
                 found[value.name] = constant_node(value.name, value.known)
     return found

@@ -12,7 +12,10 @@ _BRANCHES = {"then_branch", "else_branch"}
 
 def check_branches(context: Context) -> None:
     """Refuse an If without exactly then_branch and else_branch; report lost nested captures."""
-    for position, node in enumerate(context.model.graph.walk()):
+    owners = [node for graph in context.model.graph.graphs() for node in graph.owners]
+    lone = [node for graph in context.model.graph.graphs()
+            for node in context.of_type(graph, "If") if not node.subgraphs]
+    for position, node in enumerate([*owners, *lone]):
         if node.op_type != "If" or not node.is_standard or context.registration(node) is None:
             continue
         written = [a.name for a in node.proto.attribute]

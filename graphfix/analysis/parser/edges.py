@@ -142,9 +142,10 @@ def _check_open(context: Context, node: Node, available: _Available) -> None:
 
 def _check_rivals(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
     given = {n for n in inputs if n not in graph.initializers}
-    names = graph.contested | {n for n in given if (v := graph.values.get(n)) and v.producer}
+    names = {*graph.contested, *(n for n in given if (v := graph.values.get(n)) and v.producer)}
     for value in (graph.values[name] for name in sorted(names)):
-        count = len(value.rivals or ()) + (value.producer is not None) + (value.name in given)
+        rivals = len(graph.contested.get(value.name, ()))
+        count = rivals + (value.producer is not None) + (value.name in given)
         consumed = any(index >= 0 for _, index in value.uses)
         if count > 1 and consumed:
             context.add("two-producers", f"The tensor {value.name!r} is produced {count} times.",

@@ -45,9 +45,11 @@ def check_nodes(context: Context, graph: Graph, rank: int) -> None:
                 _check_input(context, info, (rank, order.NODES, position))
             position += 1
     for number, tensor in enumerate(graph.initializers.values()):
-        name = f"{tensor.name}_Initializer_{number}"
-        _check_constant(context, tensor, name, context.scope(graph), (rank, order.NODES, position))
-        position += 1
+        if not _is_ordinary(tensor):
+            name = f"{tensor.name}_Initializer_{number}"
+            where = (rank, order.NODES, position + number)
+            _check_constant(context, tensor, name, context.scope(graph), where)
+    position += len(graph.initializers)
     lost = context.target.release.parser["nodes_without_inputs"] == "lost"
     for group in context.groups(graph):
         sample = group[0]
@@ -98,13 +100,16 @@ def _check_constant_node(context: Context, node: Node, where: tuple[int, int, in
                     evidence="differential audit of the August 2026 parser", certainty="proved")
 
 
+def _is_ordinary(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor is of a type that every release maps, with raw data in the file."""
+    return (tensor.data_type in _PLAIN and tensor.HasField("raw_data") and tensor.raw_data != b""
+            and not tensor.data_location and min(tensor.dims, default=0) >= 0)
+
+
 def _check_constant(
     context: Context, tensor: onnx.TensorProto, name: str, scope: str, where: tuple[int, int, int]
 ) -> None:
     external = is_external(tensor)
-    if not external and tensor.data_type in _PLAIN and tensor.HasField("raw_data") and \
-            len(tensor.raw_data) and min(tensor.dims, default=0) >= 0:
-        return  # the ordinary case: a mapped type with raw data
     op_type = "FileConstant" if external else "Constant"
     problem = _external_problem(tensor) if external else _data_problem(tensor,
                                                                        context.target.release)

@@ -31,7 +31,7 @@ def check_precheck(context: Context, graph: Graph, rank: int, inputs: list[str])
 
 def _check_names(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
     seen = {f"{name}_Initializer_{number}" for number, name in enumerate(graph.initializers)}
-    names = [context.name(node) for node in graph.nodes]
+    names = [node.proto.name or context.name(node) for node in graph.nodes]
     data = [name for name in inputs if name not in graph.initializers]
     if len({*seen, *data, *names}) == len(seen) + len(data) + len(names):
         return
