@@ -30,8 +30,9 @@ class Builder:
     def op(self, op_type: str, *inputs: str, **attributes: object) -> str:
         number = len(self.nodes)
         name = f"/{op_type}_{number}"
-        self.nodes.append(helper.make_node(op_type, list(inputs), [f"{name}_out"], name,
-                                           **attributes))
+        self.nodes.append(
+            helper.make_node(op_type, list(inputs), [f"{name}_out"], name, **attributes)
+        )
         return f"{name}_out"
 
     def constant(self, array: np.ndarray) -> str:
@@ -44,8 +45,12 @@ class Builder:
             return self.constant(np.zeros(dims, np.float32))
         name = f"w{len(self.initializers)}"
         rows = max(dims[0], self.tensor_bytes // (4 * int(np.prod(dims[1:]))) if dims[1:] else 0)
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[rows, *dims[1:]],
-                             data_location=TensorProto.EXTERNAL)
+        tensor = TensorProto(
+            name=name,
+            data_type=TensorProto.FLOAT,
+            dims=[rows, *dims[1:]],
+            data_location=TensorProto.EXTERNAL,
+        )
         size = 4 * rows * int(np.prod(dims[1:], dtype=np.int64))
         for key, value in (("location", self.external), ("offset", self.offset), ("length", size)):
             tensor.external_data.add(key=key, value=str(value))
@@ -60,8 +65,9 @@ class Builder:
     def norm(self, x: str) -> str:
         centred = self.op("Sub", x, self.op("ReduceMean", x, axes=[-1]))
         square = self.op("Pow", centred, self.constant(np.float32(2)))
-        spread = self.op("Add", self.op("ReduceMean", square, axes=[-1]),
-                         self.constant(np.float32(1e-5)))
+        spread = self.op(
+            "Add", self.op("ReduceMean", square, axes=[-1]), self.constant(np.float32(1e-5))
+        )
         normal = self.op("Div", centred, self.op("Sqrt", spread))
         scaled = self.op("Mul", normal, self.constant(np.ones(HIDDEN, np.float32)))
         return self.op("Add", scaled, self.constant(np.zeros(HIDDEN, np.float32)))
@@ -77,8 +83,11 @@ class Builder:
         q, k, v = project([0, 2, 1, 3]), project([0, 2, 3, 1]), project([0, 2, 1, 3])
         scores = self.op("Div", self.op("MatMul", q, k), self.constant(np.float32(size**0.5)))
         mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1), v)
-        joined = self.op("Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]),
-                         self.constant(np.array([0, 0, HIDDEN])))
+        joined = self.op(
+            "Reshape",
+            self.op("Transpose", mixed, perm=[0, 2, 1, 3]),
+            self.constant(np.array([0, 0, HIDDEN])),
+        )
         return self.op("MatMul", joined, self.weight(HIDDEN, HIDDEN))
 
     def feed_forward(self, x: str) -> str:
@@ -89,22 +98,23 @@ class Builder:
         return self.op("MatMul", gelu, self.weight(HIDDEN, HIDDEN))
 
 
-def generate(nodes: int, opset: int = 17, external: str | None = None,
-             external_bytes: int = 0) -> tuple[onnx.ModelProto, int]:
+def generate(
+    nodes: int, opset: int = 17, external: str | None = None, external_bytes: int = 0
+) -> tuple[onnx.ModelProto, int]:
     """Return (a model of about `nodes` nodes, bytes of external weights)."""
     tensors = max(1, nodes // 46 * 6)
     builder = Builder(external, external_bytes // tensors)
     x = "input"
     while len(builder.nodes) < nodes:
         x = builder.layer(x)
-    if external is not None:
-        # shapes that blow the weights up would not multiply; keep them apart from the arithmetic
-        builder.nodes = [n for n in builder.nodes]
     shape = [1, SEQUENCE, HIDDEN]
     graph = helper.make_graph(
-        builder.nodes, "transformer",
+        builder.nodes,
+        "transformer",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, None)], builder.initializers)
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, None)],
+        builder.initializers,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return model, builder.offset
 
@@ -117,8 +127,9 @@ def main() -> None:
     parser.add_argument("--opset", type=int, default=17)
     options = parser.parse_args()
     weights = options.out.with_suffix(".weights") if options.external_bytes else None
-    model, size = generate(options.nodes, options.opset, weights.name if weights else None,
-                           options.external_bytes)
+    model, size = generate(
+        options.nodes, options.opset, weights.name if weights else None, options.external_bytes
+    )
     options.out.write_bytes(model.SerializeToString())
     if weights is not None:
         with weights.open("wb") as file:

@@ -32,8 +32,8 @@ VERDICTS = ("refused", "not compiled", "miscompiled", "degraded", "taken", "unre
 class Report:
     """What a check found. Everything in it is predicted; no ATC was run.
 
-    `accepted`: would the parser of the target's release take the file. `error_code`: the code that it
-    prints first, "CRASH" when it would crash, None when it takes it. `engines` counts nodes by
+    `accepted`: would the parser of the target's release take the file. `error_code`: the code that
+    it prints first, "CRASH" when it would crash, None when it takes it. `engines` counts nodes by
     engine for each SoC. `error` is set when the file could not be read, and then nothing else is.
     """
 
@@ -135,8 +135,14 @@ def _check_graph(
         inlined = _inlined(loaded)
         if inlined is not None:
             infer(inlined, shapes)
-            inner = Context(inlined, context.target, context.tables, context.custom_ops,
-                            context.known_rules, context.findings)
+            inner = Context(
+                inlined,
+                context.target,
+                context.tables,
+                context.custom_ops,
+                context.known_rules,
+                context.findings,
+            )
     target = context.target
     check_files(context)
     check_silent(inner)
@@ -150,7 +156,9 @@ def _check_graph(
 def _inlined(model: Model) -> Model | None:
     try:
         return model.inlined()
-    except Exception:  # the inliner refuses invalid models in many ways; the parser's findings stand
+    except (
+        Exception
+    ):  # the inliner refuses invalid models in many ways; the parser's findings stand
         return None
 
 
@@ -178,10 +186,13 @@ def _report_of(model: Model, target: Target) -> Report:
         return f"{name}: {value.dtype or '?'}[{show_shape(value.shape)}]"
 
     return Report(
-        str(model.path) if model.path is not None else "<model>", target, opset=model.opset,
+        str(model.path) if model.path is not None else "<model>",
+        target,
+        opset=model.opset,
         nodes=sum(1 for _ in graph.walk()),
         inputs=[signature(n) for n in graph.inputs if n not in graph.initializers],
-        outputs=[signature(n) for n in graph.outputs])
+        outputs=[signature(n) for n in graph.outputs],
+    )
 
 
 def _verdict(report: Report) -> str:

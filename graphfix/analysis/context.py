@@ -79,8 +79,10 @@ class Context:
             operator, opset = self.operator(node), self.opset(node)
             domain = node.domain or "ai.onnx"
             self._registrations[key] = (
-                None if operator is None or opset is None
-                else operator.registration(domain, opset, self.target.release.name))
+                None
+                if operator is None or opset is None
+                else operator.registration(domain, opset, self.target.release.name)
+            )
         return self._registrations[key]
 
     def is_custom(self, node: Node) -> bool:
@@ -99,8 +101,11 @@ class Context:
         key = (domain, node.op_type, opset)
         if key not in self._constraints:
             operator = self.operator(node)
-            self._constraints[key] = [] if operator is None else operator.constraints_at(
-                domain, opset, self.target.release.name)
+            self._constraints[key] = (
+                []
+                if operator is None
+                else operator.constraints_at(domain, opset, self.target.release.name)
+            )
         return self._constraints[key]
 
     def holding(self, node: Node) -> list[tuple[Constraint, NodeView]]:
@@ -128,7 +133,15 @@ class Context:
         fix = constraint.fix if constraint.fix in self.known_rules else None
         remedy = view.text(constraint.advice)
         return self.add(
-            constraint.finding, view.text(constraint.says), node, effect=constraint.effect,
-            headline=f"{node.op_type}: {constraint.says}", remedy=remedy, fix=fix,
-            constraint=constraint.key, evidence=constraint.source,
-            certainty=constraint.certainty, **details)
+            constraint.finding,
+            view.text(constraint.says),
+            node,
+            effect=constraint.effect,
+            headline=f"{node.op_type}: {constraint.says}",
+            remedy=remedy,
+            fix=fix,
+            constraint=constraint.key,
+            evidence=constraint.source,
+            certainty=constraint.certainty,
+            **details,
+        )

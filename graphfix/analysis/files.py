@@ -1,4 +1,4 @@
-"""The file itself: external data, sparse initializers. Nothing is opened, nothing is followed out."""
+"""The file itself: external data and sparse initializers. No path is followed out of the folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import onnx
 from graphfix.analysis.context import Context
 from graphfix.graph import Graph
 from graphfix.graph.tensors import byte_size, external_reference, is_external
-
 
 # the standard operators with tensor attributes
 _WITH_TENSORS = frozenset({"Constant", "ConstantOfShape"})
@@ -25,9 +24,14 @@ def check_files(context: Context) -> None:
             continue  # the parser's findings tell
         what = f"The tensor {tensor.name or owner!r}"
         if not reference.is_inside:
-            context.add("external-data-outside", f"{what} lies at {reference.location!r}, outside the "
-                        "model's folder; the path was not followed.", stage="compile",
-                        evidence="ONNX external data specification", certainty="high")
+            context.add(
+                "external-data-outside",
+                f"{what} lies at {reference.location!r}, outside the "
+                "model's folder; the path was not followed.",
+                stage="compile",
+                evidence="ONNX external data specification",
+                certainty="high",
+            )
             continue
         if folder is None:
             continue
@@ -38,21 +42,34 @@ def check_files(context: Context) -> None:
         need = reference.offset + byte_size(tensor)
         have = path.stat().st_size
         if have < need:
-            context.add("external-data-short", f"{what} needs {need:,} bytes of {reference.location}, "
-                        f"which has {have:,}.", stage="compile",
-                        headline=f"{reference.location} ends too early",
-                        evidence="size of the file", certainty="proved")
+            context.add(
+                "external-data-short",
+                f"{what} needs {need:,} bytes of {reference.location}, which has {have:,}.",
+                stage="compile",
+                headline=f"{reference.location} ends too early",
+                evidence="size of the file",
+                certainty="proved",
+            )
     for location, count in missing.items():
-        context.add("external-data-missing", f"{count} tensors lie in {location!r}, which is not in "
-                    f"{folder}.", stage="compile", headline=f"{location} is missing",
-                    evidence="the folder of the model", certainty="proved",
-                    facts={"location": location, "tensors": count})
+        context.add(
+            "external-data-missing",
+            f"{count} tensors lie in {location!r}, which is not in {folder}.",
+            stage="compile",
+            headline=f"{location} is missing",
+            evidence="the folder of the model",
+            certainty="proved",
+            facts={"location": location, "tensors": count},
+        )
     for graph in context.model.graph.graphs():
         for sparse in graph.proto.sparse_initializer:
-            context.add("sparse-initializer", f"The sparse initializer {sparse.values.name!r} is never "
-                        "read.", scope=context.scope(graph), stage="parse",
-                        evidence="ge parser/parser/onnx (August 2026); parser oracle",
-                        certainty="proved")
+            context.add(
+                "sparse-initializer",
+                f"The sparse initializer {sparse.values.name!r} is never read.",
+                scope=context.scope(graph),
+                stage="parse",
+                evidence="ge parser/parser/onnx (August 2026); parser oracle",
+                certainty="proved",
+            )
 
 
 def _external_tensors(context: Context) -> Iterator[tuple[str, onnx.TensorProto]]:
@@ -75,6 +92,12 @@ def _external_tensors(context: Context) -> Iterator[tuple[str, onnx.TensorProto]
 
 
 def _report_nested(context: Context, graph: Graph, name: str) -> None:
-    context.add("external-data-in-subgraph", f"The external data of {name!r} is looked up relative to "
-                "the working folder, or not at all.", scope=context.scope(graph), stage="parse",
-                evidence="ge parser/parser/onnx/onnx_parser.cc (August 2026)", certainty="high")
+    context.add(
+        "external-data-in-subgraph",
+        f"The external data of {name!r} is looked up relative to "
+        "the working folder, or not at all.",
+        scope=context.scope(graph),
+        stage="parse",
+        evidence="ge parser/parser/onnx/onnx_parser.cc (August 2026)",
+        certainty="high",
+    )

@@ -15,8 +15,8 @@ EFFECT_ORDER = ("rejected", "miscompiled", "fallback", "precision", "dynamic", "
 class Finding:
     """One trouble of one node (or of the file, when `node` is None).
 
-    `stage` is where ATC meets it: parse, compile, or run. `order` sorts parse findings as the parser
-    meets them; `error_code` is what ATC prints, None where it prints nothing or stops before.
+    `stage` is where ATC meets it: parse, compile, or run. `order` sorts parse findings as the
+    parser meets them; `error_code` is what ATC prints, None where it prints nothing or stops before.
     `headline` is the same for all findings that a table shows as one line. `facts` holds numbers
     that programs may want; `socs` the SoCs it holds for, empty for all.
     """

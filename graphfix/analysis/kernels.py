@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from graphfix.analysis.context import Context
-from graphfix.graph import Graph, Node, Value
+from graphfix.graph import Node, Value
 from graphfix.support import kernels as tables
 from graphfix.support.conditions import NodeView
 from graphfix.support.kernels import Kernel
@@ -22,16 +22,30 @@ FEW_DYNAMIC = 50
 
 # operators whose output size depends on data, and the input that decides the shape of others
 DATA_DEPENDENT = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
-SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0, "Pad": 1, "Slice": 1,
-               "TopK": 1, "Range": 1}
+SHAPE_INPUT = {
+    "Reshape": 1,
+    "Expand": 1,
+    "Tile": 1,
+    "ConstantOfShape": 0,
+    "Pad": 1,
+    "Slice": 1,
+    "TopK": 1,
+    "Range": 1,
+}
 
 # what a float tensor may become, in the order in which the mode prefers it
 # (fp16_facts: the default force_fp16 on every family; op_support/README.md names the sources)
 _LOWERING: dict[str, dict[str, tuple[str, ...]]] = {
-    "force_fp16": {"float32": ("float16", "float32"), "float16": ("float16", "float32"),
-                   "bfloat16": ("float16", "bfloat16", "float32")},
-    "force_fp32": {"float32": ("float32", "float16"), "float16": ("float32", "float16"),
-                   "bfloat16": ("float32", "bfloat16", "float16")},
+    "force_fp16": {
+        "float32": ("float16", "float32"),
+        "float16": ("float16", "float32"),
+        "bfloat16": ("float16", "bfloat16", "float32"),
+    },
+    "force_fp32": {
+        "float32": ("float32", "float16"),
+        "float16": ("float32", "float16"),
+        "bfloat16": ("float32", "bfloat16", "float16"),
+    },
     "allow_fp32_to_fp16": {"float32": ("float32", "float16")},
     "allow_mix_precision": {"float32": ("float16", "float32")},
     "allow_mix_precision_bf16": {"float32": ("bfloat16", "float32")},
@@ -105,7 +119,8 @@ def _place_group(
         places = cache.get(key)
         if places is None:
             places = cache[key] = [
-                (soc, _place(context, node, choice, dtypes, result, dynamic, soc)) for soc in socs]
+                (soc, _place(context, node, choice, dtypes, result, dynamic, soc)) for soc in socs
+            ]
         tally[key] += 1
         if any(place.slug is not None for _, place in places):
             _report_all(context, node, places, dtypes)
@@ -141,8 +156,8 @@ def _may_be_dynamic(context: Context) -> bool:
                 return True
             position = SHAPE_INPUT.get(op_type)
             if position is not None and any(
-                    (v := node.input(position)) is not None and not v.is_constant
-                    for node in group):
+                (v := node.input(position)) is not None and not v.is_constant for node in group
+            ):
                 return True
     return False
 
@@ -172,8 +187,9 @@ def _dtypes(node: Node, choice: KernelChoice | None) -> tuple[str | None, ...]:
     if choice is not None and choice.inputs is not None:
         names = [names[i] if 0 <= i < len(names) else "" for i in choice.inputs]
     here, anywhere = node.graph.values.get, node.graph.lookup
-    return tuple([v.dtype if n and (v := here(n) or anywhere(n)) is not None else None
-                  for n in names])
+    return tuple(
+        [v.dtype if n and (v := here(n) or anywhere(n)) is not None else None for n in names]
+    )
 
 
 def _dtype(value: Value | None) -> str | None:
@@ -209,8 +225,14 @@ def _place(
     if core is None:
         if on_cpu and cpu is not None:
             return Placement("AI CPU", "ai-cpu-only", ge_op, cpu.source, certainty, note)
-        return Placement("unknown", "no-kernel", ge_op,
-                         f"op_support/kernels/{'+'.join(release.kernels)}", "medium", note)
+        return Placement(
+            "unknown",
+            "no-kernel",
+            ge_op,
+            f"op_support/kernels/{'+'.join(release.kernels)}",
+            "medium",
+            note,
+        )
     mode = context.target.precision_mode
     if not _core_takes(core, dtypes, result, mode, soc):
         if on_cpu and cpu is not None:
@@ -254,7 +276,8 @@ def _core_takes(
     if not kernel.positional:
         return all(
             want is None or not (t := _tensor_at(kernel, i)) or any(w in t for w in want)
-            for i, want in enumerate(allowed))
+            for i, want in enumerate(allowed)
+        )
     rows = tables.combinations(kernel)
     if not rows:
         return True
@@ -263,7 +286,8 @@ def _core_takes(
         if without_bf16 and "bfloat16" in inputs:
             continue
         if _row_fits(kernel, inputs, allowed) and (
-                result is None or not outputs or outputs[0] in ("", result)):
+            result is None or not outputs or outputs[0] in ("", result)
+        ):
             return True
     return False
 
@@ -274,9 +298,7 @@ def _tensor_at(kernel: Kernel, position: int) -> tuple[str, ...] | None:
     return kernel.inputs[min(position, len(kernel.inputs) - 1)].dtypes
 
 
-def _row_fits(
-    kernel: Kernel, row: tuple[str, ...], allowed: list[tuple[str, ...] | None]
-) -> bool:
+def _row_fits(kernel: Kernel, row: tuple[str, ...], allowed: list[tuple[str, ...] | None]) -> bool:
     index = 0
     for want in allowed:
         if index >= len(row):
@@ -308,6 +330,13 @@ def _report(
     via = f" ({place.note})" if place.note else ""
     stage = "compile" if place.slug in ("dtype-without-kernel", "bfloat16-unsupported") else "run"
     context.add(
-        place.slug, f"{what} on {', '.join(socs)}{via}.", node,
-        headline=f"{node.op_type}: {what}", evidence=place.source, certainty=place.certainty,
-        socs=socs, stage=stage, facts={"ge_op": place.ge_op, "dtypes": list(dtypes)})
+        place.slug,
+        f"{what} on {', '.join(socs)}{via}.",
+        node,
+        headline=f"{node.op_type}: {what}",
+        evidence=place.source,
+        certainty=place.certainty,
+        socs=socs,
+        stage=stage,
+        facts={"ge_op": place.ge_op, "dtypes": list(dtypes)},
+    )

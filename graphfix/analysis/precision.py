@@ -15,11 +15,22 @@ FP16_MAX = 65504.0
 # below this a float32 rounds to zero in float16 (half of the smallest subnormal, 2**-24)
 FP16_TINY = 2.0**-25
 
-_HALF_MODES = {"force_fp16", "allow_mix_precision", "allow_mix_precision_fp16",
-               "allow_fp32_to_fp16"}
-_EPSILON_OPS = {"LayerNormalization", "BatchNormalization", "InstanceNormalization",
-                "GroupNormalization", "RMSNormalization", "MeanVarianceNormalization",
-                "SkipLayerNormalization", "LpNormalization"}
+_HALF_MODES = {
+    "force_fp16",
+    "allow_mix_precision",
+    "allow_mix_precision_fp16",
+    "allow_fp32_to_fp16",
+}
+_EPSILON_OPS = {
+    "LayerNormalization",
+    "BatchNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "RMSNormalization",
+    "MeanVarianceNormalization",
+    "SkipLayerNormalization",
+    "LpNormalization",
+}
 # these take an int64 bound as "to the end"; GE clamps it
 _CLAMPING = {"Slice"}
 _CHECKED = frozenset({1, 7, 11, 16})  # float32, int64, double, bfloat16
@@ -64,9 +75,15 @@ def _suspects(values: list[Value]) -> list[Value]:
 
 def _check_epsilon(context: Context, node: Node, epsilon: float) -> None:
     if 0 < epsilon < FP16_TINY:
-        context.add("epsilon-underflows-fp16", f"epsilon {epsilon:.3g} becomes 0 in float16.", node,
-                    headline=f"{node.op_type}: epsilon {epsilon:.0e} becomes 0", evidence=_EVIDENCE,
-                    certainty="high", stage="run")
+        context.add(
+            "epsilon-underflows-fp16",
+            f"epsilon {epsilon:.3g} becomes 0 in float16.",
+            node,
+            headline=f"{node.op_type}: epsilon {epsilon:.0e} becomes 0",
+            evidence=_EVIDENCE,
+            certainty="high",
+            stage="run",
+        )
 
 
 def _array(context: Context, value: Value, weights: bool) -> np.ndarray | None:
@@ -101,8 +118,13 @@ def _check_constant(
         return
     peak = float(np.abs(finite).max())
     if peak > FP16_MAX:
-        _report(context, "constant-overflows-fp16", value, user,
-                f"holds {_signed_peak(finite):.4g}, beyond float16's 65504")
+        _report(
+            context,
+            "constant-overflows-fp16",
+            value,
+            user,
+            f"holds {_signed_peak(finite):.4g}, beyond float16's 65504",
+        )
     elif 0 < peak < FP16_TINY:
         is_epsilon = user.op_type in ("Add", "Max", "Clip")
         slug = "epsilon-underflows-fp16" if is_epsilon else "constant-underflows-fp16"
@@ -117,8 +139,13 @@ def _check_int64(context: Context, value: Value, user: Node, array: np.ndarray) 
     if user.op_type in _CLAMPING:
         return
     if np.abs(array.astype(np.float64)).max() > 2**31 - 1:
-        _report(context, "int64-narrowed", value, user,
-                f"holds {int(array.flat[np.abs(array).argmax()])}, beyond 32 bits")
+        _report(
+            context,
+            "int64-narrowed",
+            value,
+            user,
+            f"holds {int(array.flat[np.abs(array).argmax()])}, beyond 32 bits",
+        )
 
 
 def _is_folded(node: Node) -> bool:
@@ -129,6 +156,13 @@ def _is_folded(node: Node) -> bool:
 def _report(context: Context, slug: str, value: Value, user: Node, what: str) -> None:
     source = value.producer
     name = value.name if source is None else context.name(source)
-    context.add(slug, f"The constant {name} {what}; {user.op_type} uses it.", user,
-                headline=f"{user.op_type}: a constant {what}", evidence=_EVIDENCE,
-                certainty="high", stage="run", facts={"constant": value.name})
+    context.add(
+        slug,
+        f"The constant {name} {what}; {user.op_type} uses it.",
+        user,
+        headline=f"{user.op_type}: a constant {what}",
+        evidence=_EVIDENCE,
+        certainty="high",
+        stage="run",
+        facts={"constant": value.name},
+    )

@@ -43,9 +43,15 @@ def _check_data_dependent(context: Context, group: list[Node]) -> None:
     for node in group:
         output = node.output(0)
         if output is not None and (output.uses or output.is_output):
-            context.add("data-dependent-shape", f"How many elements {node.op_type} gives depends on the "
-                        "data.", node, headline=f"{node.op_type}: output size depends on data",
-                        evidence="ONNX operator schema", certainty="proved", stage="compile")
+            context.add(
+                "data-dependent-shape",
+                f"How many elements {node.op_type} gives depends on the data.",
+                node,
+                headline=f"{node.op_type}: output size depends on data",
+                evidence="ONNX operator schema",
+                certainty="proved",
+                stage="compile",
+            )
 
 
 def _unbound_inputs(context: Context) -> list[Value]:
@@ -83,12 +89,16 @@ def _report_unbound(context: Context, value: Value) -> None:
         option = _profile_option(value.shape, open_dims)
         example = ",".join(str(d) if isinstance(d, int) else "1" for d in value.shape)
     context.add(
-        "unbound-dim", f"The input {value.name} {what}. In static mode ATC stops with {code}; "
+        "unbound-dim",
+        f"The input {value.name} {what}. In static mode ATC stops with {code}; "
         f"{option} gives profiles instead.",
-        headline=f"input {value.name} {what}", stage="compile",
+        headline=f"input {value.name} {what}",
+        stage="compile",
         remedy=f"--shape {value.name}={example} (ATC: --input_shape), or profiles: {option}",
-        evidence="ge_parser_rules: GE api/atc (August 2026)", certainty="high",
-        facts={"input": value.name, "option": option})
+        evidence="ge_parser_rules: GE api/atc (August 2026)",
+        certainty="high",
+        facts={"input": value.name, "option": option},
+    )
     context.findings[-1].node, context.findings[-1].op_type = value.name, "Input"
 
 
@@ -101,14 +111,22 @@ def _profile_option(shape: Shape, open_dims: list[int]) -> str:
 
 
 def _static_chips(context: Context, socs: tuple[Soc, ...]) -> None:
-    static = [s for s in socs if s.dynamic_shape_kernels is not None
-              and s.dynamic_shape_kernels < FEW_DYNAMIC]
+    static = [
+        s
+        for s in socs
+        if s.dynamic_shape_kernels is not None and s.dynamic_shape_kernels < FEW_DYNAMIC
+    ]
     if static:
         names = tuple(s.name for s in static)
-        context.add("dynamic-on-static-chip", f"{', '.join(names)}: only "
-                    f"{static[0].dynamic_shape_kernels} kernels take dynamic shapes.",
-                    evidence="op_support/soc_versions.csv", certainty="high", socs=names,
-                    stage="compile")
+        context.add(
+            "dynamic-on-static-chip",
+            f"{', '.join(names)}: only "
+            f"{static[0].dynamic_shape_kernels} kernels take dynamic shapes.",
+            evidence="op_support/soc_versions.csv",
+            certainty="high",
+            socs=names,
+            stage="compile",
+        )
 
 
 # ---------------------------------------------------------------------- baked dims
@@ -117,9 +135,15 @@ def _static_chips(context: Context, socs: tuple[Soc, ...]) -> None:
 def _check_baked(context: Context, node: Node) -> None:
     reason = _BAKED[node.op_type](node)
     if reason:
-        context.add("baked-dim", f"{reason}.", node,
-                    headline=f"{node.op_type}: the size of the trace is baked in",
-                    evidence=_EVIDENCE, certainty="high", stage="compile")
+        context.add(
+            "baked-dim",
+            f"{reason}.",
+            node,
+            headline=f"{node.op_type}: the size of the trace is baked in",
+            evidence=_EVIDENCE,
+            certainty="high",
+            stage="compile",
+        )
 
 
 def _target(node: Node) -> list[int] | None:
@@ -150,12 +174,16 @@ def _baked_reshape(node: Node) -> str | None:
     text = ",".join(map(str, target))
     if -1 in target:
         if symbols and fixed and wanted and fixed % wanted:
-            return (f"The constant shape [{text}] divides {shown} only for certain sizes of "
-                    f"{', '.join(symbols)}: it holds sizes of the trace")
+            return (
+                f"The constant shape [{text}] divides {shown} only for certain sizes of "
+                f"{', '.join(symbols)}: it holds sizes of the trace"
+            )
         return None
     if symbols:
-        return (f"The constant shape [{text}] has a fixed number of elements, but "
-                f"{', '.join(symbols)} of {shown} is dynamic")
+        return (
+            f"The constant shape [{text}] has a fixed number of elements, but "
+            f"{', '.join(symbols)} of {shown} is dynamic"
+        )
     if fixed != wanted:
         return f"The constant shape [{text}] does not fit {shown}: it was traced at another size"
     return None
@@ -169,8 +197,10 @@ def _baked_expand(node: Node) -> str | None:
         if isinstance(dim, str) and want > 1:
             return f"The constant shape [{','.join(map(str, target))}] fixes {dim} to {want}"
         if isinstance(dim, int) and dim > 1 and want > 1 and dim != want:
-            return (f"The constant shape [{','.join(map(str, target))}] does not fit "
-                    f"[{show_shape(shape)}]: it was traced at another size")
+            return (
+                f"The constant shape [{','.join(map(str, target))}] does not fit "
+                f"[{show_shape(shape)}]: it was traced at another size"
+            )
     return None
 
 
@@ -187,7 +217,9 @@ def _baked_split(node: Node) -> str | None:
     if isinstance(dim, str):
         return f"The constant sizes {sizes} fix {dim} to {sum(sizes)}"
     if isinstance(dim, int) and dim != sum(sizes):
-        return f"The constant sizes {sizes} do not add up to {dim}: they were traced at another size"
+        return (
+            f"The constant sizes {sizes} do not add up to {dim}: they were traced at another size"
+        )
     return None
 
 
@@ -203,8 +235,10 @@ def _baked_constant(node: Node) -> str | None:
                 continue
             for have, dim in zip(reversed(constant.shape), reversed(other.shape), strict=False):
                 if isinstance(have, int) and have > 1 and isinstance(dim, str):
-                    return (f"The constant {constant.name} of shape [{show_shape(constant.shape)}] "
-                            f"fixes {dim} to {have}")
+                    return (
+                        f"The constant {constant.name} of shape [{show_shape(constant.shape)}] "
+                        f"fixes {dim} to {have}"
+                    )
     return None
 
 
@@ -212,7 +246,7 @@ _BAKED: dict[str, Callable[[Node], str | None]] = {
     "Reshape": _baked_reshape,
     "Expand": _baked_expand,
     "Split": _baked_split,
-    **{op_type: _baked_constant for op_type in _ELEMENTWISE},
+    **dict.fromkeys(_ELEMENTWISE, _baked_constant),
 }
 
 
@@ -224,9 +258,15 @@ def _check_shape_input(context: Context, node: Node) -> None:
     if output.shape is None or _symbols(output.shape):
         if _in_loop(node.graph):
             return
-        context.add("shape-not-constant", f"The shape input {value.name!r} is computed at run time.",
-                    node, headline=f"{node.op_type}: its shape is computed at run time",
-                    evidence=_EVIDENCE, certainty="high", stage="compile")
+        context.add(
+            "shape-not-constant",
+            f"The shape input {value.name!r} is computed at run time.",
+            node,
+            headline=f"{node.op_type}: its shape is computed at run time",
+            evidence=_EVIDENCE,
+            certainty="high",
+            stage="compile",
+        )
 
 
 def _in_loop(graph: Graph) -> bool:

@@ -13,6 +13,7 @@ from graphfix.graph import Node
 from graphfix.support.conditions import NodeView, schema_attributes
 from graphfix.support.tables import Constraint
 
+
 def check_silent(context: Context) -> None:
     """Add a finding for each constraint that holds and is not a refusal by the parser."""
     for graph in context.model.graph.graphs():
@@ -31,8 +32,11 @@ def _check_group(context: Context, group: list[Node]) -> None:
         for constraint, view in holding:
             if _is_silent(constraint):
                 context.add_constraint(
-                    constraint, view, node,
-                    stage="compile" if constraint.effect == "rejected" else "run")
+                    constraint,
+                    view,
+                    node,
+                    stage="compile" if constraint.effect == "rejected" else "run",
+                )
     opset = context.opset(sample)
     if not unregistered and sample.is_standard and opset is not None:
         schema = schema_attributes(sample.op_type, opset)
@@ -56,9 +60,11 @@ def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, No
     if not below:
         return []
     view = NodeView(node, opset)
-    return [(c, view) for c in operator.constraints_at(domain, below[-1], release)
-            if c.effect == "miscompiled" and opset not in c.opsets
-            and (c.when is None or c.when(view))]
+    return [
+        (c, view)
+        for c in operator.constraints_at(domain, below[-1], release)
+        if c.effect == "miscompiled" and opset not in c.opsets and (c.when is None or c.when(view))
+    ]
 
 
 def _check_kinds(context: Context, node: Node, schema: dict[str, tuple[int, Any]]) -> None:
@@ -67,8 +73,12 @@ def _check_kinds(context: Context, node: Node, schema: dict[str, tuple[int, Any]
         declared = schema.get(attribute.name)
         if declared is not None and attribute.type != declared[0] and not attribute.ref_attr_name:
             what = "has no type" if attribute.type == 0 else "is of another kind than ONNX declares"
-            context.add("attribute-kind", f"The attribute {attribute.name} {what}: the plugin skips it "
-                        "and uses its default.", node,
-                        headline=f"{node.op_type}: {attribute.name} is skipped, its kind is wrong",
-                        evidence="ops-* framework plugins; parser oracle", certainty="high",
-                        stage="run")
+            context.add(
+                "attribute-kind",
+                f"The attribute {attribute.name} {what}: the plugin skips it and uses its default.",
+                node,
+                headline=f"{node.op_type}: {attribute.name} is skipped, its kind is wrong",
+                evidence="ops-* framework plugins; parser oracle",
+                certainty="high",
+                stage="run",
+            )

@@ -19,20 +19,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("models", nargs="+", metavar="MODEL", help="an .onnx file")
     add_target(parser)
-    parser.add_argument("--shape", action="append", default=[], metavar="NAME=D,D,...",
-                        help="bind an input's dims; may be repeated")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=D,D,...",
+        help="bind an input's dims; may be repeated",
+    )
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to stdout")
-    parser.add_argument("--fail-on", default="rejected", metavar="EFFECT",
-                        choices=(*EFFECT_ORDER, "never"),
-                        help="exit 1 from this effect on: " + ", ".join(EFFECT_ORDER)
-                        + ", never (default %(default)s)")
+    parser.add_argument(
+        "--fail-on",
+        default="rejected",
+        metavar="EFFECT",
+        choices=(*EFFECT_ORDER, "never"),
+        help="exit 1 from this effect on: "
+        + ", ".join(EFFECT_ORDER)
+        + ", never (default %(default)s)",
+    )
     parser.add_argument("--select", default="", metavar="CODES", help="show only these codes")
     parser.add_argument("--ignore", default="", metavar="CODES", help="leave these codes out")
-    parser.add_argument("--custom-op", action="append", default=[], metavar="DOMAIN::TYPE[@OPSET]",
-                        help="an operator that a plugin of yours takes; may be repeated")
-    parser.add_argument("--weights", action="store_true",
-                        help="read all weights for the precision checks")
+    parser.add_argument(
+        "--custom-op",
+        action="append",
+        default=[],
+        metavar="DOMAIN::TYPE[@OPSET]",
+        help="an operator that a plugin of yours takes; may be repeated",
+    )
+    parser.add_argument(
+        "--weights", action="store_true", help="read all weights for the precision checks"
+    )
     parser.add_argument("--verbose", action="store_true", help="list every node, and notes")
 
 
@@ -45,9 +61,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--output {options.output}: is a folder; give a file.")
     reports = [_check(path, target, tables, shapes, options) for path in options.models]
     for report in reports:
-        report.findings = [f for f in report.findings
-                           if (not select or any(f.code.startswith(c) for c in select))
-                           and not any(f.code.startswith(c) for c in ignore)]
+        report.findings = [
+            f
+            for f in report.findings
+            if (not select or any(f.code.startswith(c) for c in select))
+            and not any(f.code.startswith(c) for c in ignore)
+        ]
     _write(reports, target, options)
     if any(r.error is not None for r in reports):
         return EXIT_USAGE
@@ -59,8 +78,14 @@ def _check(
     options: argparse.Namespace,
 ) -> Report:  # fmt: skip
     try:
-        return check(path, target, shapes=shapes, tables=tables, custom_ops=options.custom_op,
-                     weights=options.weights)
+        return check(
+            path,
+            target,
+            shapes=shapes,
+            tables=tables,
+            custom_ops=options.custom_op,
+            weights=options.weights,
+        )
     except UnreadableModel as error:
         if len(options.models) == 1 and options.format != "json":
             raise
@@ -106,4 +131,6 @@ def _write(reports: list[Report], target: Target, options: argparse.Namespace) -
     try:
         write_atomically(options.output, text.encode())
     except OSError as error:
-        raise UsageError(f"--output {options.output}: cannot be written ({error.strerror}).") from None
+        raise UsageError(
+            f"--output {options.output}: cannot be written ({error.strerror})."
+        ) from None

@@ -22,8 +22,8 @@ COMMANDS = {
     "socs": "the values of --soc and what is known of them",
 }
 
-_EPILOG = """exit codes: 0 nothing at or above --fail-on; 1 findings; 2 bad usage or unreadable input;
-3 internal error. All verdicts are predictions; no ATC is run."""
+_EPILOG = """exit codes: 0 nothing at or above --fail-on; 1 findings; 2 bad usage or unreadable
+input; 3 internal error. All verdicts are predictions; no ATC is run."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,13 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = next((a for a in arguments if not a.startswith("-")), None)
-    parser = _Parser(prog="graphfix", description="What Ascend's ATC will do with an ONNX model.",
-                     epilog=_EPILOG)
+    parser = _Parser(
+        prog="graphfix", description="What Ascend's ATC will do with an ONNX model.", epilog=_EPILOG
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}"
-                                  f"{summary[1:]}.", epilog=_EPILOG)
+        sub = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=_EPILOG
+        )
         sub.add_argument("--debug", action="store_true", help="show tracebacks")
         if name == command:
             importlib.import_module(f"graphfix.cli.{name}").add_arguments(sub)
@@ -71,8 +73,12 @@ def _run(options: argparse.Namespace) -> int:
     except GraphfixError as error:
         if options.debug:
             raise
-        print(textwrap.fill(f"graphfix: {error}", 100, break_long_words=False,
-                            break_on_hyphens=False), file=sys.stderr)
+        print(
+            textwrap.fill(
+                f"graphfix: {error}", 100, break_long_words=False, break_on_hyphens=False
+            ),
+            file=sys.stderr,
+        )
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,14 +86,19 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except MemoryError:
-        print("graphfix: out of memory. Keep weights external, or close other programs.",
-              file=sys.stderr)
+        print(
+            "graphfix: out of memory. Keep weights external, or close other programs.",
+            file=sys.stderr,
+        )
         return EXIT_INTERNAL
     except Exception as error:
         if options.debug:
             raise
-        print(f"graphfix: internal error: {type(error).__name__}: {error}. This is a defect of "
-              "graphfix; please report it with the output of --debug.", file=sys.stderr)
+        print(
+            f"graphfix: internal error: {type(error).__name__}: {error}. This is a defect of "
+            "graphfix; please report it with the output of --debug.",
+            file=sys.stderr,
+        )
         return EXIT_INTERNAL
 
 

@@ -13,14 +13,31 @@ from graphfix.support.target import DEFAULT_PRECISION_MODE
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add --soc, --cann, --precision-mode and --op-support."""
-    parser.add_argument("--soc", metavar="S[,S...]", default="",
-                        help="SoC versions, as atc --soc_version takes them (graphfix socs)")
-    parser.add_argument("--cann", metavar="RELEASE",
-                        help=f"CANN release: {', '.join(releases())} (the first is the default)")
-    parser.add_argument("--precision-mode", default=DEFAULT_PRECISION_MODE, metavar="MODE",
-                        help="atc's --precision_mode (default %(default)s)")
-    parser.add_argument("--op-support", action="append", default=[], type=Path, metavar="FILE",
-                        help="operator tables of your own, laid on top; may be repeated")
+    parser.add_argument(
+        "--soc",
+        metavar="S[,S...]",
+        default="",
+        help="SoC versions, as atc --soc_version takes them (graphfix socs)",
+    )
+    parser.add_argument(
+        "--cann",
+        metavar="RELEASE",
+        help=f"CANN release: {', '.join(releases())} (the first is the default)",
+    )
+    parser.add_argument(
+        "--precision-mode",
+        default=DEFAULT_PRECISION_MODE,
+        metavar="MODE",
+        help="atc's --precision_mode (default %(default)s)",
+    )
+    parser.add_argument(
+        "--op-support",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="operator tables of your own, laid on top; may be repeated",
+    )
 
 
 def target_of(options: argparse.Namespace) -> Target:
@@ -44,7 +61,9 @@ def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
         except ValueError:
             numbers = (-1,)
         if not equals or not name or any(n < 0 for n in numbers):
-            raise UsageError(f"--shape {text}: expected name=1,3,224,224 with whole numbers from 0 "
-                             "on, without brackets; a scalar is `name=`.")
+            raise UsageError(
+                f"--shape {text}: expected name=1,3,224,224 with whole numbers from 0 "
+                "on, without brackets; a scalar is `name=`."
+            )
         shapes[name.strip()] = numbers
     return shapes

@@ -1,9 +1,10 @@
 """The model in memory: an index over the protobuf, reading, writing, shapes and dtypes."""
 
-from graphfix.graph.index import Dim, Graph, Node, Shape, Value
+from graphfix.graph.index import Graph, Node
 from graphfix.graph.inference import infer
 from graphfix.graph.model import Model
 from graphfix.graph.reading import load
 from graphfix.graph.saving import save
+from graphfix.graph.value import Dim, Shape, Value
 
 __all__ = ["Dim", "Graph", "Model", "Node", "Shape", "Value", "infer", "load", "save"]

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
 from graphfix.graph import dtypes
-from graphfix.graph.tensors import small_array
+from graphfix.graph.value import Value
 
 if TYPE_CHECKING:
     from graphfix.graph.model import Model
-
-Dim = int | str | None
-Shape = tuple[Dim, ...]
 
 _GRAPH = onnx.AttributeProto.GRAPH
 _GRAPHS = onnx.AttributeProto.GRAPHS
@@ -30,121 +26,20 @@ _GRAPHS = onnx.AttributeProto.GRAPHS
 _WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
-# marks what lies in the protobuf and has not been decoded yet
-_UNREAD: Any = object()
-
-
-class Value:
-    """A tensor of one graph: its producer, its uses, and what is known of its type.
-
-    `shape` is None while the rank is unknown; a dim is an int, a symbol or None. `constant` is the
-    TensorProto of an initializer or of a Constant node; `known` the array of a small constant or of
-    a value that follows from constants and static shapes; `is_folded` says that it follows from
-    constants alone, large ones included. Shapes and arrays are decoded when they are asked for.
-    """
-
-    __slots__ = (
-        "_info",
-        "_known",
-        "_shape",
-        "constant",
-        "dtype",
-        "graph",
-        "is_folded",
-        "is_input",
-        "is_output",
-        "name",
-        "producer",
-        "uses",
-    )
-
-    def __init__(self, name: str, graph: Graph) -> None:
-        self.name = name
-        self.graph = graph
-        self.dtype: str | None = None
-        self.producer: Node | None = None
-        self.uses: list[tuple[Node, int]] = []
-        self.constant: onnx.TensorProto | None = None
-        self.is_folded = False
-        self.is_input = False
-        self.is_output = False
-        self._info: onnx.ValueInfoProto | None = None
-        self._shape: Shape | None = _UNREAD
-        self._known: np.ndarray | None = _UNREAD
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything gives the value: a node, an initializer or a graph input."""
-        return self.producer is not None or self.is_input or self.constant is not None
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether the value is an initializer, a Constant node, or follows from such."""
-        return self.constant is not None or self.is_folded
-
-    @property
-    def shape(self) -> Shape | None:
-        """The dims, None while the rank is unknown."""
-        if self._shape is _UNREAD:
-            if self.constant is not None:
-                self._shape = tuple(self.constant.dims)
-            elif self._info is not None:
-                self._shape = declared_shape(self._info.type)
-            else:
-                self._shape = None
-        return self._shape
-
-    @shape.setter
-    def shape(self, shape: Shape | None) -> None:
-        self._shape = shape
-
-    @property
-    def known(self) -> np.ndarray | None:
-        """The array of a small constant or computed value, None for all others."""
-        if self._known is _UNREAD:
-            self._known = small_array(self.constant) if self.constant is not None else None
-        return self._known
-
-    @known.setter
-    def known(self, array: np.ndarray | None) -> None:
-        self._known = array
-
-    def set_info(self, info: onnx.ValueInfoProto | None) -> None:
-        """Take the type from a ValueInfoProto; its shape is decoded when it is asked for."""
-        self._info = info
-        self._shape = _UNREAD
-        if self.constant is not None:
-            self.dtype = dtypes.NAMES.get(self.constant.data_type)
-        elif info is not None:
-            self.dtype = dtypes.NAMES.get(info.type.tensor_type.elem_type)
-        else:
-            self.dtype = None
-
-    def __repr__(self) -> str:
-        dims = "?" if self.shape is None else ",".join("?" if d is None else str(d) for d in self.shape)
-        return f"<Value {self.name}: {self.dtype or '?'}[{dims}]>"
-
-
-def declared_shape(kind: onnx.TypeProto) -> Shape | None:
-    """Return the dims of a tensor type; None where it states none."""
-    tensor_type = kind.tensor_type
-    if not kind.HasField("tensor_type") or not tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else _symbol(d.dim_param)
-        for d in tensor_type.shape.dim)
-
-
-def _symbol(name: str) -> str | None:
-    # the C++ inference makes up unk__0, unk__1 ... for dims that it does not know
-    return None if not name or name.startswith("unk__") else name
-
-
 class Node:
     """One NodeProto and its place in the index."""
 
-    __slots__ = ("_attributes", "domain", "graph", "inputs", "op_type", "outputs", "position",
-                 "proto", "subgraphs")
+    __slots__ = (
+        "_attributes",
+        "domain",
+        "graph",
+        "inputs",
+        "op_type",
+        "outputs",
+        "position",
+        "proto",
+        "subgraphs",
+    )
 
     def __init__(self, proto: onnx.NodeProto, graph: Graph, position: int) -> None:
         self.proto = proto
@@ -252,17 +147,15 @@ class Graph:
         # uses come second: a name may be used before the line that produces it
         is_root = self.parent is None
         for node in nodes:
-            index = 0
-            for name in node.inputs:
-                value = values.get(name)  # type: ignore[assignment]
-                if value is not None and name and (is_root or value.exists):
-                    producer = value.producer
+            for index, name in enumerate(node.inputs):
+                used = values.get(name)
+                if used is not None and name and (is_root or used.exists):
+                    producer = used.producer
                     if producer is not None and producer.position >= node.position:
                         self._sorted = False
-                    value.uses.append((node, index))
+                    used.uses.append((node, index))
                 else:
                     self._register_input(node, index, name)
-                index += 1
             if node.op_type in _WITH_SUBGRAPHS or node.domain not in ("", "ai.onnx"):
                 self._register_subgraphs(node)
         for name in self.outputs:
@@ -310,8 +203,10 @@ class Graph:
             if kind == _GRAPH or (kind == 0 and attribute.HasField("g")):
                 found.append((attribute.name, Graph(attribute.g, self.model, self, node)))
             elif kind == _GRAPHS:
-                found.extend((attribute.name, Graph(proto, self.model, self, node))
-                             for proto in attribute.graphs)
+                found.extend(
+                    (attribute.name, Graph(proto, self.model, self, node))
+                    for proto in attribute.graphs
+                )
         if found:
             node.subgraphs = found
             self.owners.append(node)
@@ -325,7 +220,7 @@ class Graph:
             value.uses.append((self.owner, -1))
 
     def by_type(self) -> dict[tuple[str, str], list[Node]]:
-        """Return the nodes of this graph by (domain, op_type), each list in the order of the file."""
+        """Return the nodes of this graph by (domain, op_type), in the order of the file."""
         groups: dict[tuple[str, str], list[Node]] = {}
         for node in self.nodes:
             key = (node.domain, node.op_type)
@@ -338,8 +233,11 @@ class Graph:
 
     def missing(self) -> set[str]:
         """Return the names that nodes of this graph use and nothing, inside or outside, gives."""
-        return {name for name, value in self.values.items()
-                if value.producer is None and value.uses and not value.exists}
+        return {
+            name
+            for name, value in self.values.items()
+            if value.producer is None and value.uses and not value.exists
+        }
 
     def lookup(self, name: str) -> Value | None:
         """Return the value called `name` in this graph or, as captured, in an outer one."""
@@ -477,8 +375,7 @@ class Graph:
             if value.producer is node:
                 value.producer = rivals.pop(0) if rivals else None
                 value.constant = self.initializers.get(name)
-                value.set_info(None)
-                value.known, value.is_folded = None, False
+                value.forget()
             elif node in rivals:
                 rivals.remove(node)
             if not rivals:
@@ -523,8 +420,7 @@ class Graph:
         self.initializers[tensor.name] = added
         value = self._value(tensor.name)
         value.constant = added
-        value.set_info(None)
-        value._known = _UNREAD
+        value.forget()
         return value
 
     def remove_initializer(self, name: str) -> None:
@@ -534,13 +430,12 @@ class Graph:
             raise ValueError(f"{name!r} is used")
         del self.initializers[name]
         value.constant = None
-        value._known = _UNREAD
-        value.set_info(None)
+        value.forget()
         self._forget(value)
 
     def fresh_name(self, base: str) -> str:
         """Return `base`, or `base` with a number, that no value of any graph carries."""
-        taken = set()
+        taken: set[str] = set()
         for graph in self.model.graph.graphs():
             taken.update(graph.values)
         if base not in taken:
@@ -560,46 +455,6 @@ class Graph:
         if not value.exists and not value.uses and not value.is_output:
             value.graph.values.pop(value.name, None)
 
-    # ------------------------------------------------------------------ writing
-
-    def to_proto(self) -> onnx.GraphProto:
-        """Return a fresh GraphProto: nodes sorted, dead value_info and initializers left out."""
-        result = onnx.GraphProto()
-        for field, content in self.proto.ListFields():
-            if field.name in ("node", "initializer", "value_info"):
-                continue
-            if _is_repeated(field):
-                getattr(result, field.name).MergeFrom(content)
-            elif field.message_type is not None:
-                getattr(result, field.name).CopyFrom(content)
-            else:
-                setattr(result, field.name, content)
-        ordered, cyclic = (self.nodes, []) if self.is_sorted() else self.sorted_nodes()
-        for node in [*ordered, *cyclic]:
-            message = node.proto
-            if node.subgraphs:
-                message = onnx.NodeProto()
-                message.CopyFrom(node.proto)
-                self._write_subgraphs(node, message)
-            result.node.append(message)
-        for tensor in self.proto.initializer:
-            if not tensor.name or self.initializers.get(tensor.name) is tensor:
-                result.initializer.append(tensor)
-        for info in self.proto.value_info:
-            if info.name in self.values:
-                result.value_info.append(info)
-        return result
-
-    @staticmethod
-    def _write_subgraphs(node: Node, message: onnx.NodeProto) -> None:
-        inner = iter(node.subgraphs)
-        for attribute in message.attribute:
-            if attribute.type == _GRAPH or (attribute.type == 0 and attribute.HasField("g")):
-                attribute.g.CopyFrom(next(inner)[1].to_proto())
-            elif attribute.type == _GRAPHS:
-                for proto in attribute.graphs:
-                    proto.CopyFrom(next(inner)[1].to_proto())
-
 
 def constant_tensor(node: Node) -> onnx.TensorProto | None:
     """Return the tensor that a Constant node holds in `value`; None for the other spellings."""
@@ -607,10 +462,3 @@ def constant_tensor(node: Node) -> onnx.TensorProto | None:
     if attribute is not None and attribute.HasField("t"):
         return attribute.t
     return None
-
-
-def _is_repeated(field: Any) -> bool:
-    flag = getattr(field, "is_repeated", None)
-    if flag is not None:
-        return bool(flag() if callable(flag) else flag)
-    return bool(field.label == field.LABEL_REPEATED)

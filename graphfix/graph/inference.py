@@ -1,8 +1,9 @@
 """Shapes and dtypes without weights.
 
 ONNX's C++ inference does the work, on a copy without the weights when they are large. What it
-cannot see through (Where, Range, ConstantOfShape and other shape arithmetic) `propagation` computes;
-then the inference runs again with those values as constants, as long as that tells something new.
+cannot see through (Where, Range, ConstantOfShape and other shape arithmetic) `propagation`
+computes; then the inference runs again with those values as constants, as long as that tells
+something new.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import onnx
 import onnx.shape_inference
 
 from graphfix.errors import UsageError, nearest
-from graphfix.graph.index import Graph, Node, Shape, declared_shape
+from graphfix.graph.index import Graph, Node
 from graphfix.graph.model import Model
 from graphfix.graph.propagation import constant_node, propagate
 from graphfix.graph.tensors import byte_size, is_external
+from graphfix.graph.value import Shape, declared_shape
 
 # a model with more bytes than this (or more per node) is copied without its weights for the C++
 # inference, which serializes what it gets twice
@@ -62,17 +64,20 @@ def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shap
         if name not in declared:
             raise UsageError(
                 f"--shape {name}=...: the model has no input of that name. "
-                f"{nearest(name, data_inputs)} Its inputs are {', '.join(data_inputs)}.")
+                f"{nearest(name, data_inputs)} Its inputs are {', '.join(data_inputs)}."
+            )
         own = declared_shape(declared[name].type)
         text = ",".join(map(str, dims))
         if own is not None:
             fits = len(own) == len(dims) and all(
-                not isinstance(o, int) or o == d for o, d in zip(own, dims, strict=False))
+                not isinstance(o, int) or o == d for o, d in zip(own, dims, strict=False)
+            )
             if not fits:
                 raise UsageError(
                     f"--shape {name}={text} does not fit the input, which is declared as "
                     f"[{', '.join('?' if d is None else str(d) for d in own)}]. Give {len(own)} "
-                    "dims and keep the fixed ones.")
+                    "dims and keep the fixed ones."
+                )
         bound[name] = tuple(dims)
     return bound
 
@@ -115,8 +120,12 @@ def _light_copy(
         if is_external(tensor) or byte_size(tensor) <= 8192:
             graph.initializer.append(tensor)
         else:
-            graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims,
-                                  data_location=onnx.TensorProto.EXTERNAL)
+            graph.initializer.add(
+                name=tensor.name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=onnx.TensorProto.EXTERNAL,
+            )
     nodes = model.graph.nodes
     if not model.graph.is_sorted():
         ordered, cyclic = model.graph.sorted_nodes()
@@ -188,4 +197,5 @@ def _news(graph: Graph, replaced: Mapping[str, onnx.NodeProto]) -> dict[str, onn
 def _is_vague(node: Node) -> bool:
     value = node.output(0)
     return value is not None and (
-        value.shape is None or any(not isinstance(d, int) for d in value.shape))
+        value.shape is None or any(not isinstance(d, int) for d in value.shape)
+    )

@@ -53,16 +53,22 @@ class Model:
 
     def to_proto(self) -> onnx.ModelProto:
         """Return a fresh ModelProto of the graph as it is now."""
+        from graphfix.graph.writing import graph_proto
+
         result = onnx.ModelProto()
-        shell = onnx.ModelProto()
-        for field in ("ir_version", "producer_name", "producer_version", "domain",
-                      "model_version", "doc_string"):
+        for field in (
+            "ir_version",
+            "producer_name",
+            "producer_version",
+            "domain",
+            "model_version",
+            "doc_string",
+        ):
             if self.proto.HasField(field):
-                setattr(shell, field, getattr(self.proto, field))
-        result.MergeFrom(shell)
+                setattr(result, field, getattr(self.proto, field))
         result.opset_import.MergeFrom(self.proto.opset_import)
         result.metadata_props.MergeFrom(self.proto.metadata_props)
         result.functions.MergeFrom(self.proto.functions)
         result.training_info.MergeFrom(self.proto.training_info)
-        result.graph.CopyFrom(self.graph.to_proto())
+        result.graph.CopyFrom(graph_proto(self.graph))
         return result

@@ -85,8 +85,15 @@ def _try(compute: _Compute, node: Node) -> Array | None:
         with np.errstate(all="ignore"):
             result = compute(node, inputs)
         return None if result is None else np.asarray(result)
-    except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, OverflowError,
-            MemoryError):
+    except (
+        ValueError,
+        IndexError,
+        TypeError,
+        KeyError,
+        ZeroDivisionError,
+        OverflowError,
+        MemoryError,
+    ):
         return None
 
 
@@ -146,14 +153,14 @@ def _slice(node: Node, inputs: list[Array | None]) -> Array:
         # an end below -size with a negative step means "to the first element, inclusive"
         stop = None if step < 0 and end < -data.shape[axis] else end
         index[axis] = slice(start, stop, step)
-    return data[tuple(index)]
+    return np.asarray(data[tuple(index)])
 
 
 def _reshape(node: Node, inputs: list[Array | None]) -> Array:
     data, dims = _need(inputs[0]), _need(inputs[1]).tolist()
     if not _attribute(node, "allowzero", 0):
         dims = [data.shape[i] if d == 0 else d for i, d in enumerate(dims)]
-    return data.reshape(dims)
+    return np.asarray(data.reshape(dims))
 
 
 def _cast(node: Node, inputs: list[Array | None]) -> Array | None:
@@ -169,8 +176,8 @@ def _div(_: Node, inputs: list[Array | None]) -> Array:
     if a.dtype.kind in "iu":
         if not np.all(b):
             raise ValueError("division by zero")
-        return np.trunc(a / b).astype(a.dtype) if _is_exact(a, b) else a // b
-    return np.divide(a, b).astype(a.dtype)
+        return np.asarray(np.trunc(a / b).astype(a.dtype) if _is_exact(a, b) else a // b)
+    return np.asarray(np.divide(a, b).astype(a.dtype))
 
 
 def _is_exact(a: Array, b: Array) -> bool:
@@ -182,7 +189,7 @@ def _mod(node: Node, inputs: list[Array | None]) -> Array:
     a, b = _need(inputs[0]), _need(inputs[1])
     if a.dtype.kind in "iu" and not np.all(b):
         raise ValueError("division by zero")
-    return np.fmod(a, b) if _attribute(node, "fmod", 0) else np.mod(a, b)
+    return np.asarray(np.fmod(a, b) if _attribute(node, "fmod", 0) else np.mod(a, b))
 
 
 def _gather(node: Node, inputs: list[Array | None]) -> Array:
@@ -229,8 +236,12 @@ def _reduce(function: Callable[..., Any]) -> _Compute:
 
 
 def _constant(node: Node, _: list[Array | None]) -> Array | None:
-    for name, dtype in (("value_int", np.int64), ("value_ints", np.int64),
-                        ("value_float", np.float32), ("value_floats", np.float32)):
+    for name, dtype in (
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+    ):
         if name in node.attributes:
             return np.array(_attribute(node, name), dtype)
     return None

@@ -15,14 +15,26 @@ from graphfix.graph.model import Model
 MAX_FILE_BYTES = 2**31 - 1
 
 _TELL_TALES: tuple[tuple[bytes, str, str], ...] = (
-    (b"PK\x03\x04", "a zip archive, which is what torch.save and torch.export write (.pt, .pt2)",
-     "Export it to ONNX first: torch.onnx.export(model, args, 'model.onnx')."),
-    (b"\x80\x02", "a Python pickle, which is what torch.save writes (.pt, .pth)",
-     "Load it in PyTorch and export it to ONNX: torch.onnx.export(model, args, 'model.onnx')."),
-    (b"IMOD", "an offline model (.om), the output of ATC",
-     "graphfix reads what goes into ATC; check the .onnx file that this .om was made from."),
-    (b"\x89HDF", "an HDF5 file, as Keras writes it (.h5)",
-     "Convert it to ONNX with tf2onnx first."),
+    (
+        b"PK\x03\x04",
+        "a zip archive, which is what torch.save and torch.export write (.pt, .pt2)",
+        "Export it to ONNX first: torch.onnx.export(model, args, 'model.onnx').",
+    ),
+    (
+        b"\x80\x02",
+        "a Python pickle, which is what torch.save writes (.pt, .pth)",
+        "Load it in PyTorch and export it to ONNX: torch.onnx.export(model, args, 'model.onnx').",
+    ),
+    (
+        b"IMOD",
+        "an offline model (.om), the output of ATC",
+        "graphfix reads what goes into ATC; check the .onnx file that this .om was made from.",
+    ),
+    (
+        b"\x89HDF",
+        "an HDF5 file, as Keras writes it (.h5)",
+        "Convert it to ONNX with tf2onnx first.",
+    ),
     (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
     (b"GGUF", "a GGUF file of llama.cpp", "Export the original PyTorch model to ONNX instead."),
 )
@@ -61,12 +73,15 @@ def _read_bytes(file: Path) -> bytes:
     if size == 0:
         raise UnreadableModel(
             f"{file}: the file is empty (ATC: file size out of range). Was the export or the "
-            "download cut off?", "file_size")
+            "download cut off?",
+            "file_size",
+        )
     if size > MAX_FILE_BYTES:
         raise UnreadableModel(
             f"{file}: {size:,} bytes; protobuf and ATC take at most {MAX_FILE_BYTES:,}. Save the "
             "model with its weights as external data (onnx.save(..., save_as_external_data=True)).",
-            "file_size")
+            "file_size",
+        )
     try:
         return file.read_bytes()
     except OSError as error:
@@ -75,8 +90,10 @@ def _read_bytes(file: Path) -> bytes:
 
 def _about_folder(file: Path) -> str:
     if (file / "saved_model.pb").exists():
-        return (f"{file}: a TensorFlow SavedModel folder. Convert it to ONNX with tf2onnx and check "
-                "the .onnx file.")
+        return (
+            f"{file}: a TensorFlow SavedModel folder. Convert it to ONNX with tf2onnx and check "
+            "the .onnx file."
+        )
     models = sorted(p.name for p in file.glob("*.onnx"))
     hint = f" It holds {', '.join(models[:3])}." if models else " It holds no .onnx file."
     return f"{file}: a folder, not a model.{hint} Give the path of an .onnx file."
@@ -87,20 +104,30 @@ def _what_it_is(file: Path, data: bytes) -> str:
         if data.startswith(magic):
             return f"{file}: not an ONNX model but {what}. {then}"
     if file.suffix == ".om":
-        return (f"{file}: an offline model (.om), the output of ATC. graphfix reads what goes into "
-                "ATC; check the .onnx file that it was made from.")
+        return (
+            f"{file}: an offline model (.om), the output of ATC. graphfix reads what goes into "
+            "ATC; check the .onnx file that it was made from."
+        )
     if file.suffix == ".pb":
-        return (f"{file}: not an ONNX model; .pb is usually a TensorFlow graph. Convert it to ONNX "
-                "with tf2onnx (python -m tf2onnx.convert --graphdef ...) and check the result.")
+        return (
+            f"{file}: not an ONNX model; .pb is usually a TensorFlow graph. Convert it to ONNX "
+            "with tf2onnx (python -m tf2onnx.convert --graphdef ...) and check the result."
+        )
     if _looks_like_text(data):
         first = data[:40].decode("utf-8", "replace").splitlines()[0]
-        return (f"{file}: a text file (it starts with {first!r}), not an ONNX model. ONNX files are "
-                "binary; a Git LFS pointer or an HTML page in place of the model looks like this.")
+        return (
+            f"{file}: a text file (it starts with {first!r}), not an ONNX model. ONNX files are "
+            "binary; a Git LFS pointer or an HTML page in place of the model looks like this."
+        )
     if _starts_like_model(data):
-        return (f"{file}: starts like an ONNX model but cannot be read to its end: it is truncated "
-                "or damaged. Export or download it again.")
-    return (f"{file}: not an ONNX model (its bytes are no protobuf message of that kind). Give a "
-            "file that torch.onnx.export or another exporter wrote.")
+        return (
+            f"{file}: starts like an ONNX model but cannot be read to its end: it is truncated "
+            "or damaged. Export or download it again."
+        )
+    return (
+        f"{file}: not an ONNX model (its bytes are no protobuf message of that kind). Give a "
+        "file that torch.onnx.export or another exporter wrote."
+    )
 
 
 def _looks_like_text(data: bytes) -> bool:

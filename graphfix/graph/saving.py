@@ -32,8 +32,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     proto = model.to_proto()
     data = proto.SerializeToString()
     if len(data) > MAX_FILE_BYTES:
-        raise UsageError(f"{target}: {len(data):,} bytes are more than an ONNX file can hold "
-                         f"({MAX_FILE_BYTES:,}). Keep the weights external.")
+        raise UsageError(
+            f"{target}: {len(data):,} bytes are more than an ONNX file can hold "
+            f"({MAX_FILE_BYTES:,}). Keep the weights external."
+        )
     _bring_external_data(proto, model.folder, target.parent)
     write_atomically(target, data)
 
@@ -47,11 +49,11 @@ def write_atomically(target: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        os.chmod(name, mode)
-        os.replace(name, target)
+        Path(name).chmod(mode)
+        Path(name).replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
         raise
 
 
@@ -64,8 +66,11 @@ def _umask() -> int:
 def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Path) -> None:
     if source is None or source.resolve() == folder.resolve():
         return
-    locations = {reference.location for tensor in tensors_of(proto)
-                 if (reference := external_reference(tensor)) is not None and reference.is_inside}
+    locations = {
+        reference.location
+        for tensor in tensors_of(proto)
+        if (reference := external_reference(tensor)) is not None and reference.is_inside
+    }
     for location in sorted(locations):
         old, new = source / location, folder / location
         if not old.exists():
@@ -73,10 +78,12 @@ def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Pa
         if new.exists():
             if new.samefile(old):
                 continue
-            raise UsageError(f"{new}: exists and is another file than the model's weights {old}. "
-                             "Write the model into another folder.")
+            raise UsageError(
+                f"{new}: exists and is another file than the model's weights {old}. "
+                "Write the model into another folder."
+            )
         new.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(old, new)
+            new.hardlink_to(old)
         except OSError:
             new.symlink_to(old.resolve())

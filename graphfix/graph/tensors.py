@@ -46,8 +46,9 @@ def external_reference(tensor: onnx.TensorProto) -> ExternalReference | None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if "location" not in entries:
         return None
-    return ExternalReference(entries["location"], _number(entries.get("offset")) or 0,
-                             _number(entries.get("length")))
+    return ExternalReference(
+        entries["location"], _number(entries.get("offset")) or 0, _number(entries.get("length"))
+    )
 
 
 def _number(text: str | None) -> int | None:

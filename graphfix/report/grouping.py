@@ -30,7 +30,9 @@ class Group:
         if first.constraint is not None:
             messages = {f.message for f in self.findings}
             text = first.message if len(messages) == 1 else first.headline.split(": ", 1)[-1]
-            return f"{first.op_type}: {_first_sentence(text if len(messages) == 1 else first.message)}"
+            return (
+                f"{first.op_type}: {_first_sentence(text if len(messages) == 1 else first.message)}"
+            )
         code = first.error_code
         return first.headline + (f" ({code})" if code and first.effect == "rejected" else "")
 
@@ -55,9 +57,15 @@ def group(findings: Iterable[Finding]) -> list[Group]:
     """Group findings by what they say, the worst first, then the most frequent."""
     groups: dict[tuple[object, ...], Group] = {}
     for f in findings:
-        key = (f.effect, f.code, f.constraint or f.headline, f.socs, f.op_type if f.constraint
-               else None)
+        key = (
+            f.effect,
+            f.code,
+            f.constraint or f.headline,
+            f.socs,
+            f.op_type if f.constraint else None,
+        )
         groups.setdefault(key, Group([])).findings.append(f)
     return sorted(
         groups.values(),
-        key=lambda g: (EFFECT_ORDER.index(g.effect), g.first.code, -len(g.findings)))
+        key=lambda g: (EFFECT_ORDER.index(g.effect), g.first.code, -len(g.findings)),
+    )

@@ -15,15 +15,33 @@ def render(report: Report, *, verbose: bool = False) -> str:
     if report.error is not None:
         return "\n".join([*lines, _escape(report.error), ""])
     socs = ", ".join(s.name for s in report.target.socs) or "any SoC"
-    lines += [f"Opset {report.opset}, {report.nodes:,} nodes. Target {socs}, CANN "
-              f"{report.target.release.name}, {report.target.precision_mode}. "
-              "Predicted from tables; no ATC was run.", ""]
+    lines += [
+        f"Opset {report.opset}, {report.nodes:,} nodes. Target {socs}, CANN "
+        f"{report.target.release.name}, {report.target.precision_mode}. "
+        "Predicted from tables; no ATC was run.",
+        "",
+    ]
     groups = [g for g in group(report.findings) if verbose or g.effect != "note"]
     if groups:
-        rows = [[g.effect, g.first.code, _escape(g.what()), len(g.findings), _escape(g.names()),
-                 _escape(g.remedy())] for g in groups]
-        lines += [tabulate(rows, ["effect", "code", "what CANN does", "nodes", "first nodes",
-                                  "what to do"], tablefmt="github"), ""]
+        rows = [
+            [
+                g.effect,
+                g.first.code,
+                _escape(g.what()),
+                len(g.findings),
+                _escape(g.names()),
+                _escape(g.remedy()),
+            ]
+            for g in groups
+        ]
+        lines += [
+            tabulate(
+                rows,
+                ["effect", "code", "what CANN does", "nodes", "first nodes", "what to do"],
+                tablefmt="github",
+            ),
+            "",
+        ]
     lines += [*verdict_lines(report), ""]
     return "\n".join(lines)
 

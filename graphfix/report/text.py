@@ -11,8 +11,14 @@ from graphfix.analysis import Report
 from graphfix.report.grouping import Group, group
 
 WIDTH = 100
-_COLOURS = {"rejected": "31", "miscompiled": "35", "fallback": "33", "precision": "33",
-            "dynamic": "36", "note": "2"}
+_COLOURS = {
+    "rejected": "31",
+    "miscompiled": "35",
+    "fallback": "33",
+    "precision": "33",
+    "dynamic": "36",
+    "note": "2",
+}
 _COLUMNS = (("effect", 11), ("code", 5), ("what CANN does", 45), ("nodes", 5), ("what to do", 26))
 
 
@@ -50,8 +56,9 @@ def _title(report: Report) -> str:
     signature = f"{_list(report.inputs)} -> {_list(report.outputs)}"
     if len(head) + len(signature) + 2 <= WIDTH:
         return f"{head}, {signature}"
-    return head + "\n" + textwrap.fill(signature, WIDTH, initial_indent="  ",
-                                       subsequent_indent="  ")
+    return (
+        head + "\n" + textwrap.fill(signature, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    )
 
 
 def _list(items: list[str], limit: int = 4) -> str:
@@ -62,28 +69,36 @@ def _list(items: list[str], limit: int = 4) -> str:
 def _target(report: Report) -> str:
     target = report.target
     where = ", ".join(f"{s.name} ({s.family})" for s in target.socs) or "any SoC"
-    text = (f"Target   {where}, CANN {target.release.name}, {target.precision_mode}. Predicted from "
-            "tables; no ATC was run.")
+    text = (
+        f"Target   {where}, CANN {target.release.name}, {target.precision_mode}. Predicted from "
+        "tables; no ATC was run."
+    )
     return textwrap.fill(text, WIDTH, subsequent_indent="         ")
 
 
 def _table(groups: list[Group], colour: bool) -> list[str]:
     widths = [w for _, w in _COLUMNS]
-    lines = ["  ".join(name.rjust(w) if name == "nodes" else name.ljust(w)
-                       for name, w in _COLUMNS).rstrip(),
-             "  ".join("-" * w for w in widths)]
+    lines = [
+        "  ".join(
+            name.rjust(w) if name == "nodes" else name.ljust(w) for name, w in _COLUMNS
+        ).rstrip(),
+        "  ".join("-" * w for w in widths),
+    ]
     for g in groups:
         socs = f" [{', '.join(g.first.socs)}]" if g.first.socs else ""
         cells = [
-            [g.effect], [g.first.code],
+            [g.effect],
+            [g.first.code],
             textwrap.wrap(_printable(g.what()) + socs, widths[2]) or [""],
             [f"{len(g.findings)}"],
             textwrap.wrap(_printable(g.remedy()), widths[4]) or [""],
         ]
         for i in range(max(len(c) for c in cells)):
             row = [c[i] if i < len(c) else "" for c in cells]
-            padded = [text.rjust(w) if n == 3 else text.ljust(w)
-                      for n, (text, w) in enumerate(zip(row, widths, strict=True))]
+            padded = [
+                text.rjust(w) if n == 3 else text.ljust(w)
+                for n, (text, w) in enumerate(zip(row, widths, strict=True))
+            ]
             if colour and i == 0:
                 padded[0] = f"\x1b[{_COLOURS[g.effect]}m{padded[0]}\x1b[0m"
             lines.append("  ".join(padded).rstrip())
@@ -101,12 +116,30 @@ def _details(groups: list[Group]) -> list[str]:
         for f in g.findings:
             where = f"{f.scope}: " if f.scope else ""
             node = f"{f.node} ({f.op_type})" if f.node else "the model"
-            lines.append(textwrap.fill(_printable(f"{where}{node}: {f.message}"), WIDTH,
-                                       initial_indent="  ", subsequent_indent="    "))
-        lines.append(textwrap.fill(f"evidence: {g.first.evidence} ({g.first.certainty})", WIDTH,
-                                   initial_indent="  ", subsequent_indent="    "))
-        lines.append(textwrap.fill(f"to do: {_printable(g.remedy())}", WIDTH, initial_indent="  ",
-                                   subsequent_indent="    "))
+            lines.append(
+                textwrap.fill(
+                    _printable(f"{where}{node}: {f.message}"),
+                    WIDTH,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                )
+            )
+        lines.append(
+            textwrap.fill(
+                f"evidence: {g.first.evidence} ({g.first.certainty})",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+            )
+        )
+        lines.append(
+            textwrap.fill(
+                f"to do: {_printable(g.remedy())}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+            )
+        )
         lines.append("")
     return lines
 
@@ -115,8 +148,10 @@ def _matrix(matrix: dict[str, Counter[str]]) -> list[str]:
     columns = ("AI Core", "AI CPU", "local", "folded", "none", "unknown", "unregistered")
     used = [c for c in columns if any(counts.get(c) for counts in matrix.values())]
     head = "nodes by engine".ljust(17) + "".join(c.rjust(14) for c in used)
-    rows = [soc.ljust(17) + "".join(str(counts.get(c, 0)).rjust(14) for c in used)
-            for soc, counts in matrix.items()]
+    rows = [
+        soc.ljust(17) + "".join(str(counts.get(c, 0)).rjust(14) for c in used)
+        for soc, counts in matrix.items()
+    ]
     return [head, *rows]
 
 
@@ -127,20 +162,31 @@ def verdict_lines(report: Report) -> list[str]:
     counts = {e: report.count(e) for e in ("miscompiled", "fallback", "precision", "dynamic")}
     if report.verdict == "refused":
         refused = sum(f.effect == "rejected" and f.stage == "parse" for f in findings)
-        code = ("its parser would crash" if report.error_code == "CRASH"
-                else f"it would print {report.error_code} first")
-        text = (f"Refused by ATC (predicted): {refused} finding{'s' * (refused != 1)}; {code}.")
+        code = (
+            "its parser would crash"
+            if report.error_code == "CRASH"
+            else f"it would print {report.error_code} first"
+        )
+        text = f"Refused by ATC (predicted): {refused} finding{'s' * (refused != 1)}; {code}."
     elif report.verdict == "not compiled":
-        text = (f"ATC's parser would take it, its compiler would refuse {compile_refused} "
-                f"node{'s' * (compile_refused != 1)} (predicted).")
+        text = (
+            f"ATC's parser would take it, its compiler would refuse {compile_refused} "
+            f"node{'s' * (compile_refused != 1)} (predicted)."
+        )
     elif report.verdict == "miscompiled":
         text = "ATC would take it and compute something else (predicted)."
     else:
         text = "ATC would take it (predicted)."
-    rest = [f"{n} {word}" for word, n in (
-        ("silently different", counts["miscompiled"]), ("on the AI CPU", counts["fallback"]),
-        ("precision hazard" + "s" * (counts["precision"] != 1), counts["precision"]),
-        ("about dynamic shapes", counts["dynamic"])) if n]
+    rest = [
+        f"{n} {word}"
+        for word, n in (
+            ("silently different", counts["miscompiled"]),
+            ("on the AI CPU", counts["fallback"]),
+            ("precision hazard" + "s" * (counts["precision"] != 1), counts["precision"]),
+            ("about dynamic shapes", counts["dynamic"]),
+        )
+        if n
+    ]
     if rest:
         text += " Also: " + ", ".join(rest) + "." if report.verdict != "taken" else ""
     lines = textwrap.wrap(text, WIDTH)
@@ -150,15 +196,23 @@ def verdict_lines(report: Report) -> list[str]:
     return lines
 
 
-_ENGINE_WORDS = {"AI Core": "nodes on the AI Core", "AI CPU": "on the AI CPU",
-                 "local": "without a kernel", "folded": "folded", "none": "without a fitting kernel",
-                 "unknown": "unknown", "unregistered": "unregistered"}
+_ENGINE_WORDS = {
+    "AI Core": "nodes on the AI Core",
+    "AI CPU": "on the AI CPU",
+    "local": "without a kernel",
+    "folded": "folded",
+    "none": "without a fitting kernel",
+    "unknown": "unknown",
+    "unregistered": "unregistered",
+}
 
 
 def _more(shown: list[Group], verbose: bool, notes: int) -> str:
     parts = [f"graphfix explain {shown[0].first.code}"]
     if not verbose:
-        parts.append("--verbose lists nodes and evidence" + (f", and {notes} notes" if notes else ""))
+        parts.append(
+            "--verbose lists nodes and evidence" + (f", and {notes} notes" if notes else "")
+        )
     parts.append("--format json for programs")
     return "More: " + "; ".join(parts) + "."
 

@@ -172,8 +172,9 @@ def _compile_entry(
     if key == "attr":
         return _all([_attribute(name, spec, where) for name, spec in _table(entry, where)])
     if key in ("input", "output"):
-        return _all([_position(key, int(index), spec, where)
-                     for index, spec in _table(entry, where)])
+        return _all(
+            [_position(key, int(index), spec, where) for index, spec in _table(entry, where)]
+        )
     if key in ("inputs", "outputs"):
         count = _comparison(entry, _NUMBER_TESTS, where)
         return lambda view: count(len(getattr(view.node, key)))
@@ -185,11 +186,15 @@ def _compile_entry(
         return lambda view: inner is not None and not inner(view)
     if key == "predicate":
         if entry not in predicates:
-            raise TableError(f"{where}: no predicate is called {entry!r}. "
-                             f"Known: {', '.join(sorted(predicates))}.")
+            raise TableError(
+                f"{where}: no predicate is called {entry!r}. "
+                f"Known: {', '.join(sorted(predicates))}."
+            )
         return predicates[entry]
-    raise TableError(f"{where}: {key!r} is not in the vocabulary of conditions "
-                     "(attr, input, output, inputs, outputs, any, not, predicate).")
+    raise TableError(
+        f"{where}: {key!r} is not in the vocabulary of conditions "
+        "(attr, input, output, inputs, outputs, any, not, predicate)."
+    )
 
 
 def _all(tests: list[Condition]) -> Condition:
@@ -232,10 +237,13 @@ def _position(kind: str, index: int, spec: Any, where: str) -> Condition:
 
 def _position_test(kind: str, index: int, key: str, spec: Any, where: str) -> Condition:
     names: Callable[[NodeView], list[str]] = (
-        (lambda view: view.node.inputs) if kind == "input" else (lambda view: view.node.outputs))
+        (lambda view: view.node.inputs) if kind == "input" else (lambda view: view.node.outputs)
+    )
     value: Callable[[NodeView], Value | None] = (
-        (lambda view: view.node.input(index)) if kind == "input"
-        else (lambda view: view.node.output(index)))
+        (lambda view: view.node.input(index))
+        if kind == "input"
+        else (lambda view: view.node.output(index))
+    )
     if key == "given":
         return lambda view: (index < len(names(view)) and names(view)[index] != "") is spec
     if key == "listed":
@@ -264,9 +272,7 @@ def _position_test(kind: str, index: int, key: str, spec: Any, where: str) -> Co
     raise TableError(f"{where}: {kind}.{index}.{key} is not in the vocabulary.")
 
 
-def _dim(
-    value: Callable[[NodeView], Value | None], axis: int, spec: Any, where: str
-) -> Condition:
+def _dim(value: Callable[[NodeView], Value | None], axis: int, spec: Any, where: str) -> Condition:
     if isinstance(spec, dict) and "known" in spec:
         known = spec["known"]
         return lambda view: (_dim_of(value(view), axis) is not _UNKNOWN) is known
@@ -298,8 +304,11 @@ def _is_constant(value: Value | None) -> bool:
 
 
 def _is_static(value: Value | None) -> bool:
-    return value is not None and value.shape is not None and all(
-        isinstance(d, int) for d in value.shape)
+    return (
+        value is not None
+        and value.shape is not None
+        and all(isinstance(d, int) for d in value.shape)
+    )
 
 
 def _is_used(value: Value | None) -> bool:

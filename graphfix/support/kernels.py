@@ -78,10 +78,16 @@ class KernelTable:
             cells = dict(zip(self._columns, row, strict=True))
             remarks = frozenset(cells["remarks"].split())
             self._parsed[ge_op] = Kernel(
-                ge_op, self.engine, {"yes": True, "no": False}.get(cells["dynamic_shape"]),
-                cells["precision_list"], remarks, _tensors(cells["inputs"]),
-                _tensors(cells["outputs"]), self.positional and "sets" not in remarks,
-                self.source)
+                ge_op,
+                self.engine,
+                {"yes": True, "no": False}.get(cells["dynamic_shape"]),
+                cells["precision_list"],
+                remarks,
+                _tensors(cells["inputs"]),
+                _tensors(cells["outputs"]),
+                self.positional and "sets" not in remarks,
+                self.source,
+            )
         return self._parsed[ge_op]
 
 
@@ -113,7 +119,7 @@ def ai_core(release: Release, soc: Soc, ge_op: str) -> Kernel | None:
 
 
 def ai_cpu(release: Release, soc: Soc, ge_op: str) -> Kernel | None:
-    """Return the AI CPU kernel of a GE operator; None when there is none or the SoC has no AI CPU."""
+    """Return the AI CPU kernel of a GE operator; None without one, or without an AI CPU."""
     if soc.ai_cpus is None or soc.ai_cpus == 0:
         return None
     return _first(release, "aicpu", "AI CPU", False, ge_op)
@@ -151,6 +157,7 @@ def combinations(kernel: Kernel) -> list[tuple[tuple[str, ...], tuple[str, ...]]
     rows = []
     for i in range(count):
         row = tuple(
-            t.dtypes[i] if t.dtypes is not None and i < len(t.dtypes) else "" for t in tensors)
+            t.dtypes[i] if t.dtypes is not None and i < len(t.dtypes) else "" for t in tensors
+        )
         rows.append((row[: len(kernel.inputs)], row[len(kernel.inputs) :]))
     return rows

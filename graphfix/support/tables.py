@@ -162,7 +162,8 @@ class Operator:
     def constraints_at(self, domain: str, opset: int, release: str) -> list[Constraint]:
         """Return the constraints that may hold for a node of this domain and opset."""
         return [
-            c for c in self.constraints
+            c
+            for c in self.constraints
             if opset in c.opsets
             and (c.domain or domain) == domain
             and (not c.releases or release in c.releases)
@@ -184,12 +185,16 @@ class Tables:
             try:
                 table = read_toml(path)
             except OSError as error:
-                raise TableError(f"--op-support {path}: cannot be read ({error.strerror}).") from None
+                raise TableError(
+                    f"--op-support {path}: cannot be read ({error.strerror})."
+                ) from None
             except ValueError as error:
                 raise TableError(f"--op-support {path}: not TOML: {error}.") from None
             if set(table) - {"operator"} or not isinstance(table.get("operator"), dict):
-                raise TableError(f"--op-support {path}: expected [operator.<Name>] tables. "
-                                 "op_support/README.md shows the format.")
+                raise TableError(
+                    f"--op-support {path}: expected [operator.<Name>] tables. "
+                    "op_support/README.md shows the format."
+                )
             overlays.append((str(path), table["operator"]))
         tables = Tables(overlays)
         for _, operators in overlays:
@@ -286,8 +291,10 @@ def parse_operator(table: Mapping[str, Any], where: str, standard: bool = True) 
 def _check_keys(table: Mapping[str, Any], kind: str, where: str) -> None:
     unknown = set(table) - _KEYS[kind]
     if unknown:
-        raise TableError(f"{where}: a {kind} has no {', '.join(sorted(unknown))}. "
-                         f"Known: {', '.join(sorted(_KEYS[kind]))}.")
+        raise TableError(
+            f"{where}: a {kind} has no {', '.join(sorted(unknown))}. "
+            f"Known: {', '.join(sorted(_KEYS[kind]))}."
+        )
 
 
 def _registration(t: Mapping[str, Any], where: str) -> Registration:
@@ -298,10 +305,19 @@ def _registration(t: Mapping[str, Any], where: str) -> Registration:
         listed = t.get("connected", ())
         connected = None if listed == "all" else tuple(listed)
     return Registration(
-        t.get("domain", "ai.onnx"), Opsets(t["opsets"]), t["ge_op"], t.get("form", "direct"),
-        tuple(t.get("becomes", ())), t.get("inputs"), t.get("outputs"), connected,
-        tuple(t.get("connected_if_listed", ())), t["source"], t["certainty"],
-        tuple(t.get("releases", ())))
+        t.get("domain", "ai.onnx"),
+        Opsets(t["opsets"]),
+        t["ge_op"],
+        t.get("form", "direct"),
+        tuple(t.get("becomes", ())),
+        t.get("inputs"),
+        t.get("outputs"),
+        connected,
+        tuple(t.get("connected_if_listed", ())),
+        t["source"],
+        t["certainty"],
+        tuple(t.get("releases", ())),
+    )
 
 
 def _kernel(t: Mapping[str, Any], where: str) -> KernelChoice:
@@ -309,9 +325,15 @@ def _kernel(t: Mapping[str, Any], where: str) -> KernelChoice:
     when = compile_condition(t.get("when", {}), PREDICATES, f"{where}, kernel {t['ge_op']}")
     inputs, outputs = t.get("inputs"), t.get("outputs")
     return KernelChoice(
-        Opsets(t["opsets"]), t["ge_op"], when, None if inputs is None else tuple(inputs),
-        None if outputs is None else tuple(outputs), t.get("engine"), t.get("note", ""),
-        t.get("certainty", "high"))
+        Opsets(t["opsets"]),
+        t["ge_op"],
+        when,
+        None if inputs is None else tuple(inputs),
+        None if outputs is None else tuple(outputs),
+        t.get("engine"),
+        t.get("note", ""),
+        t.get("certainty", "high"),
+    )
 
 
 def _constraint(operator: str, t: Mapping[str, Any], where: str) -> Constraint:
@@ -320,17 +342,31 @@ def _constraint(operator: str, t: Mapping[str, Any], where: str) -> Constraint:
     if t["effect"] not in EFFECTS:
         raise TableError(f"{place}: effect {t['effect']!r} is none of {', '.join(EFFECTS)}.")
     if t["certainty"] not in CERTAINTIES:
-        raise TableError(f"{place}: certainty {t['certainty']!r} is none of "
-                         f"{', '.join(CERTAINTIES)}.")
+        raise TableError(
+            f"{place}: certainty {t['certainty']!r} is none of {', '.join(CERTAINTIES)}."
+        )
     return Constraint(
-        operator, t["id"], Opsets(t["opsets"]), t.get("domain"),
-        compile_condition(t.get("when", {}), PREDICATES, place), t["effect"], t["finding"],
-        t["says"], t["advice"], t.get("fix"), t["source"], t["certainty"],
-        tuple(t.get("releases", ())), t.get("code"), t.get("stage", "parse"),
-        tuple(t.get("covers", ())))
+        operator,
+        t["id"],
+        Opsets(t["opsets"]),
+        t.get("domain"),
+        compile_condition(t.get("when", {}), PREDICATES, place),
+        t["effect"],
+        t["finding"],
+        t["says"],
+        t["advice"],
+        t.get("fix"),
+        t["source"],
+        t["certainty"],
+        tuple(t.get("releases", ())),
+        t.get("code"),
+        t.get("stage", "parse"),
+        tuple(t.get("covers", ())),
+    )
 
 
 def _note(t: Mapping[str, Any], where: str) -> Note:
     _check_keys(t, "note", where)
-    return Note(Opsets(t["opsets"]), t["says"], t["source"], t["certainty"],
-                tuple(t.get("covers", ())))
+    return Note(
+        Opsets(t["opsets"]), t["says"], t["source"], t["certainty"], tuple(t.get("covers", ()))
+    )

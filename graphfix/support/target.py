@@ -77,8 +77,10 @@ class Target:
     ) -> Target:
         """Return the target with these names; raises UsageError that names the nearest ones."""
         if precision_mode not in PRECISION_MODES:
-            raise UsageError(f"--precision-mode {precision_mode}: ATC has no such mode. "
-                             f"Known: {', '.join(PRECISION_MODES)}.")
+            raise UsageError(
+                f"--precision-mode {precision_mode}: ATC has no such mode. "
+                f"Known: {', '.join(PRECISION_MODES)}."
+            )
         return Target(find_release(cann), tuple(find_soc(s) for s in socs), precision_mode)
 
 
@@ -88,9 +90,20 @@ def releases() -> dict[str, Release]:
     found = []
     for path in (data_folder("op_support") / "releases").glob("*.toml"):
         table = read_toml(path)
-        found.append((not table.get("default", False), Release(
-            table["name"], table["summary"], table["source"], table["certainty"],
-            tuple(table["kernels"]), table["codes"], table["parser"])))
+        found.append(
+            (
+                not table.get("default", False),
+                Release(
+                    table["name"],
+                    table["summary"],
+                    table["source"],
+                    table["certainty"],
+                    tuple(table["kernels"]),
+                    table["codes"],
+                    table["parser"],
+                ),
+            )
+        )
     found.sort(key=lambda pair: (pair[0], pair[1].name))
     return {release.name: release for _, release in found}
 
@@ -114,9 +127,16 @@ def socs() -> dict[str, Soc]:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             found[row["soc_version"]] = Soc(
-                row["soc_version"], row["family"], row["series"], row["certainty"],
-                _number(row["ai_cores"]), _number(row["ai_cpus"]), _number(row["memory_bytes"]),
-                _number(row["dynamic_shape_kernels"]), row["cube_bf16"] == "yes")
+                row["soc_version"],
+                row["family"],
+                row["series"],
+                row["certainty"],
+                _number(row["ai_cores"]),
+                _number(row["ai_cpus"]),
+                _number(row["memory_bytes"]),
+                _number(row["dynamic_shape_kernels"]),
+                row["cube_bf16"] == "yes",
+            )
     return found
 
 
@@ -125,8 +145,10 @@ def find_soc(name: str) -> Soc:
     for soc in socs().values():
         if soc.name.lower() == name.lower():
             return soc
-    raise UsageError(f"--soc {name}: no such --soc_version. {nearest(name, socs())} "
-                     "`graphfix socs` lists them; `npu-smi info` on the device shows yours.")
+    raise UsageError(
+        f"--soc {name}: no such --soc_version. {nearest(name, socs())} "
+        "`graphfix socs` lists them; `npu-smi info` on the device shows yours."
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -13,23 +13,41 @@ _BRANCHES = {"then_branch", "else_branch"}
 def check_branches(context: Context) -> None:
     """Refuse an If without exactly then_branch and else_branch; report lost nested captures."""
     owners = [node for graph in context.model.graph.graphs() for node in graph.owners]
-    lone = [node for graph in context.model.graph.graphs()
-            for node in context.of_type(graph, "If") if not node.subgraphs]
+    lone = [
+        node
+        for graph in context.model.graph.graphs()
+        for node in context.of_type(graph, "If")
+        if not node.subgraphs
+    ]
     for position, node in enumerate([*owners, *lone]):
         if node.op_type != "If" or not node.is_standard or context.registration(node) is None:
             continue
         written = [a.name for a in node.proto.attribute]
         where = (0, order.BRANCHES, position)
         if len(written) != 2:
-            context.add("if-refused", f"The If has {len(written)} attributes "
-                        f"({', '.join(written) or 'none'}); exactly then_branch and else_branch are "
-                        "allowed.", node, error_code="graph", evidence=_SOURCE,
-                        certainty="proved", order=where)
+            context.add(
+                "if-refused",
+                f"The If has {len(written)} attributes "
+                f"({', '.join(written) or 'none'}); exactly then_branch and else_branch are "
+                "allowed.",
+                node,
+                error_code="graph",
+                evidence=_SOURCE,
+                certainty="proved",
+                order=where,
+            )
         elif not set(written) <= _BRANCHES:
             odd = sorted(set(written) - _BRANCHES)
-            context.add("if-refused", f"The If has an attribute {odd[0]!r}; only then_branch and "
-                        "else_branch are allowed.", node, error_code="graph", evidence=_SOURCE,
-                        certainty="proved", order=where)
+            context.add(
+                "if-refused",
+                f"The If has an attribute {odd[0]!r}; only then_branch and "
+                "else_branch are allowed.",
+                node,
+                error_code="graph",
+                evidence=_SOURCE,
+                certainty="proved",
+                order=where,
+            )
         _check_nested(context, node)
 
 
@@ -63,6 +81,11 @@ def _check_nested(context: Context, node: Node) -> None:
             wanted = set().union(*(_direct_captures(g) for _, g in inner.subgraphs), set())
             lost = sorted(n for n in wanted if n and n not in available and branch.lookup(n))
             if lost:
-                context.add("nested-capture", f"The inner If uses {', '.join(lost)} from two levels "
-                            "up, which no node of the outer branch uses: it stays unconnected.",
-                            inner, evidence=_SOURCE, certainty="medium")
+                context.add(
+                    "nested-capture",
+                    f"The inner If uses {', '.join(lost)} from two levels "
+                    "up, which no node of the outer branch uses: it stays unconnected.",
+                    inner,
+                    evidence=_SOURCE,
+                    certainty="medium",
+                )

@@ -22,9 +22,14 @@ def check_parser(context: Context) -> None:
     """
     start = len(context.findings)
     if not context.model.proto.HasField("graph"):
-        context.add("no-graph", "The file has an opset_import but no graph.",
-                    error_code="no_graph", evidence=PARSER_SOURCE, certainty="proved",
-                    order=(0, order.BRANCHES, 0))
+        context.add(
+            "no-graph",
+            "The file has an opset_import but no graph.",
+            error_code="no_graph",
+            evidence=PARSER_SOURCE,
+            certainty="proved",
+            order=(0, order.BRANCHES, 0),
+        )
     else:
         check_branches(context)
         check_imports(context)
@@ -49,8 +54,10 @@ def _parse_order(root: Graph) -> list[Graph]:
         result.append(graph)
         for node in graph.nodes:
             if node.op_type == "If":
-                stack.extend(inner for _, inner in sorted(
-                    node.subgraphs, key=lambda pair: pair[0], reverse=True))
+                stack.extend(
+                    inner
+                    for _, inner in sorted(node.subgraphs, key=lambda pair: pair[0], reverse=True)
+                )
     return result
 
 
@@ -68,6 +75,9 @@ def _tell_codes(context: Context, found: list[Finding]) -> None:
 
 def first_refusal(found: list[Finding]) -> Finding | None:
     """Return the finding whose code ATC prints first."""
-    printed = [f for f in found if f.effect == "rejected" and f.error_code is not None
-               and f.stage == "parse"]
+    printed = [
+        f
+        for f in found
+        if f.effect == "rejected" and f.error_code is not None and f.stage == "parse"
+    ]
     return min(printed, key=lambda f: f.order, default=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphfix.analysis.context import Context
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node
@@ -9,7 +11,7 @@ from graphfix.support import Registration
 
 _SOURCE = "ge parser/parser/onnx/onnx_parser.cc (August 2026); parser oracle"
 _HISTORY = "history of ge onnx_parser.cc, tags 8.5.0 to 9.2.0-beta.1"
-_PROOF = {"evidence": _SOURCE, "certainty": "proved"}
+_PROOF: dict[str, Any] = {"evidence": _SOURCE, "certainty": "proved"}
 
 
 def check_edges(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
@@ -31,8 +33,9 @@ def check_edges(context: Context, graph: Graph, rank: int, inputs: list[str]) ->
                 for index in range(most_out, len(node.outputs)):
                     _surplus_output(context, node, index, where, dropped)
             if registration.form == "subgraph":
-                _check_expansion(context, node, registration, available,
-                                 (rank, order.EXPANSION, node.position))
+                _check_expansion(
+                    context, node, registration, available, (rank, order.EXPANSION, node.position)
+                )
             elif available.doubtful:
                 _check_open(context, node, available)
     _check_rivals(context, graph, rank, inputs)
@@ -50,8 +53,7 @@ class _Available:
     def __init__(self, graph: Graph, inputs: list[str]) -> None:
         self._graph = graph
         self._inputs = set(inputs)
-        self._empty = graph.has_empty_inputs and any(
-            "" in node.outputs for node in graph.nodes)
+        self._empty = graph.has_empty_inputs and any("" in node.outputs for node in graph.nodes)
         self.doubtful = graph.has_empty_inputs or bool(graph.missing())
 
     def __contains__(self, name: str) -> bool:
@@ -67,17 +69,33 @@ def _surplus_input(
     name = node.inputs[index]
     what = f"Input {index} ({name!r}) does not exist in the GE operator"
     if not dropped:
-        context.add("input-beyond-operator", f"{what}; the edge cannot be resolved.", node,
-                    headline=f"{node.op_type}: GE has no input {index}", error_code="graph",
-                    order=where, **_PROOF)
+        context.add(
+            "input-beyond-operator",
+            f"{what}; the edge cannot be resolved.",
+            node,
+            headline=f"{node.op_type}: GE has no input {index}",
+            error_code="graph",
+            order=where,
+            **_PROOF,
+        )
     elif node.op_type == "Dropout":
-        context.add("harmless-difference", f"{what}; the edge is dropped, which changes nothing at "
-                    "inference.", node, headline="Dropout: ratio and training_mode are dropped",
-                    evidence=_HISTORY, certainty="high")
+        context.add(
+            "harmless-difference",
+            f"{what}; the edge is dropped, which changes nothing at inference.",
+            node,
+            headline="Dropout: ratio and training_mode are dropped",
+            evidence=_HISTORY,
+            certainty="high",
+        )
     else:
-        context.add("input-dropped", f"{what}; the edge is dropped silently.", node,
-                    headline=f"{node.op_type}: input {index} is dropped", evidence=_HISTORY,
-                    certainty="high")
+        context.add(
+            "input-dropped",
+            f"{what}; the edge is dropped silently.",
+            node,
+            headline=f"{node.op_type}: input {index} is dropped",
+            evidence=_HISTORY,
+            certainty="high",
+        )
 
 
 def _surplus_output(
@@ -89,16 +107,32 @@ def _surplus_output(
     what = f"Output {index} ({value.name!r}) does not exist in the GE operator"
     if any(position >= 0 and user.graph is node.graph for user, position in value.uses):
         if dropped:
-            context.add("input-left-open", f"{what}; what consumes it is left open.", node,
-                        headline=f"{node.op_type}: output {index} is not computed",
-                        evidence=_HISTORY, certainty="high")
+            context.add(
+                "input-left-open",
+                f"{what}; what consumes it is left open.",
+                node,
+                headline=f"{node.op_type}: output {index} is not computed",
+                evidence=_HISTORY,
+                certainty="high",
+            )
         else:
-            context.add("input-beyond-operator", f"{what} but is consumed.", node,
-                        headline=f"{node.op_type}: GE has no output {index}", error_code="graph",
-                        order=where, **_PROOF)
+            context.add(
+                "input-beyond-operator",
+                f"{what} but is consumed.",
+                node,
+                headline=f"{node.op_type}: GE has no output {index}",
+                error_code="graph",
+                order=where,
+                **_PROOF,
+            )
     elif value.is_output:
-        context.add("output-lost", f"{what}; as a graph output it is lost, with an error in the log "
-                    "only.", node, headline=f"{node.op_type}: output {index} is lost", **_PROOF)
+        context.add(
+            "output-lost",
+            f"{what}; as a graph output it is lost, with an error in the log only.",
+            node,
+            headline=f"{node.op_type}: output {index} is lost",
+            **_PROOF,
+        )
 
 
 def _check_expansion(
@@ -107,13 +141,16 @@ def _check_expansion(
 ) -> None:  # fmt: skip
     listed = len(node.inputs)
     if not available.doubtful and (
-            registration.connected is None or all(i < listed for i in registration.connected)):
+        registration.connected is None or all(i < listed for i in registration.connected)
+    ):
         return
     if registration.connected is None:
         wanted = list(range(listed))
     else:
-        wanted = [*registration.connected,
-                  *(i for i in registration.connected_if_listed if i < listed)]
+        wanted = [
+            *registration.connected,
+            *(i for i in registration.connected_if_listed if i < listed),
+        ]
     for index in wanted:
         name = node.inputs[index] if index < len(node.inputs) else None
         if name is not None and name in available:
@@ -125,19 +162,30 @@ def _check_expansion(
         else:
             what = f"Input {index} ({name!r}) is produced by nothing"
         fix = "clean/empty_optional_inputs"
-        context.add("input-not-connected", f"{what}; the plugin's expansion needs it.", node,
-                    headline=f"{node.op_type}: input {index} is not connected",
-                    fix=fix if fix in context.known_rules and name == "" else None,
-                    error_code="graph", order=where, **_PROOF)
+        context.add(
+            "input-not-connected",
+            f"{what}; the plugin's expansion needs it.",
+            node,
+            headline=f"{node.op_type}: input {index} is not connected",
+            fix=fix if fix in context.known_rules and name == "" else None,
+            error_code="graph",
+            order=where,
+            **_PROOF,
+        )
         return
 
 
 def _check_open(context: Context, node: Node, available: _Available) -> None:
     for index, name in enumerate(node.inputs):
         if name and name not in available:
-            context.add("input-left-open", f"Input {index} ({name!r}) is produced by nothing; it is "
-                        "left open with a warning in the log.", node,
-                        headline=f"{node.op_type}: input {index} is left open", **_PROOF)
+            context.add(
+                "input-left-open",
+                f"Input {index} ({name!r}) is produced by nothing; it is "
+                "left open with a warning in the log.",
+                node,
+                headline=f"{node.op_type}: input {index} is left open",
+                **_PROOF,
+            )
 
 
 def _check_rivals(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
@@ -148,9 +196,14 @@ def _check_rivals(context: Context, graph: Graph, rank: int, inputs: list[str]) 
         count = rivals + (value.producer is not None) + (value.name in given)
         consumed = any(index >= 0 for _, index in value.uses)
         if count > 1 and consumed:
-            context.add("two-producers", f"The tensor {value.name!r} is produced {count} times.",
-                        scope=context.scope(graph), error_code="link",
-                        order=(rank, order.EDGES, len(graph.nodes)), **_PROOF)
+            context.add(
+                "two-producers",
+                f"The tensor {value.name!r} is produced {count} times.",
+                scope=context.scope(graph),
+                error_code="link",
+                order=(rank, order.EDGES, len(graph.nodes)),
+                **_PROOF,
+            )
 
 
 def _check_cycle(context: Context, graph: Graph, rank: int) -> None:
@@ -158,23 +211,36 @@ def _check_cycle(context: Context, graph: Graph, rank: int) -> None:
         return
     _, stuck = graph.sorted_nodes()
     if graph.owner is None and not stuck:
-        context.add("not-sorted", "Some nodes come before the nodes that feed them.",
-                    evidence="ONNX IR specification", certainty="proved")
+        context.add(
+            "not-sorted",
+            "Some nodes come before the nodes that feed them.",
+            evidence="ONNX IR specification",
+            certainty="proved",
+        )
     if not stuck:
         return
     on_the_way = _ancestors_of_outputs(graph)
     bad = [n for n in stuck if id(n) in on_the_way]
     if bad:
         names = ", ".join(context.name(n) for n in bad[:5])
-        context.add("cycle", f"The graph has a cycle through or before {names}.",
-                    scope=context.scope(graph), error_code="link", order=(rank, order.SORT, 0),
-                    facts={"nodes": [context.name(n) for n in bad]}, **_PROOF)
+        context.add(
+            "cycle",
+            f"The graph has a cycle through or before {names}.",
+            scope=context.scope(graph),
+            error_code="link",
+            order=(rank, order.SORT, 0),
+            facts={"nodes": [context.name(n) for n in bad]},
+            **_PROOF,
+        )
 
 
 def _ancestors_of_outputs(graph: Graph) -> set[int]:
     found: set[int] = set()
-    stack = [v.producer for name in graph.outputs
-             if (v := graph.values.get(name)) is not None and v.producer is not None]
+    stack = [
+        v.producer
+        for name in graph.outputs
+        if (v := graph.values.get(name)) is not None and v.producer is not None
+    ]
     while stack:
         node = stack.pop()
         if id(node) in found:
@@ -193,11 +259,20 @@ def _check_empty_names(context: Context, graph: Graph, rank: int) -> None:
     maker, taker = makers[0], takers[0]
     where = (rank, order.EDGES, len(graph.nodes) + 1)
     if len(makers) > 1 or maker in takers:
-        context.add("empty-name-linked", f"Outputs left empty ({context.name(maker)} ...) and inputs "
-                    f"left empty ({context.name(taker)} ...) are linked with each other, which fails.",
-                    scope=context.scope(graph), error_code="link", order=where, **_PROOF)
+        context.add(
+            "empty-name-linked",
+            f"Outputs left empty ({context.name(maker)} ...) and inputs "
+            f"left empty ({context.name(taker)} ...) are linked with each other, which fails.",
+            scope=context.scope(graph),
+            error_code="link",
+            order=where,
+            **_PROOF,
+        )
     else:
-        context.add("empty-name-fed", f"The empty input is fed from the empty output of "
-                    f"{context.name(maker)}.", taker,
-                    headline=f"{taker.op_type}: an empty input gets another node's empty output",
-                    **_PROOF)
+        context.add(
+            "empty-name-fed",
+            f"The empty input is fed from the empty output of {context.name(maker)}.",
+            taker,
+            headline=f"{taker.op_type}: an empty input gets another node's empty output",
+            **_PROOF,
+        )

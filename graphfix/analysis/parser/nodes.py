@@ -17,12 +17,27 @@ from graphfix.support.paths import data_folder
 from graphfix.support.target import Release, read_toml
 
 _SOURCE = "ge parser/parser/onnx (August 2026); parser oracle"
-_PROOF = {"evidence": _SOURCE, "certainty": "proved"}
-_VALUE_SPELLINGS = ("value_float", "value_floats", "value_int", "value_ints", "value_string",
-                    "value_strings", "sparse_value")
+_PROOF: dict[str, Any] = {"evidence": _SOURCE, "certainty": "proved"}
+_VALUE_SPELLINGS = (
+    "value_float",
+    "value_floats",
+    "value_int",
+    "value_ints",
+    "value_string",
+    "value_strings",
+    "sparse_value",
+)
 # which repeated field holds the elements of a type, as GE reads them
-_TYPED_FIELDS = {1: "float_data", 11: "double_data", 7: "int64_data", 12: "uint64_data",
-                 13: "uint64_data", 8: "string_data", 14: "float_data", 15: "double_data"}
+_TYPED_FIELDS = {
+    1: "float_data",
+    11: "double_data",
+    7: "int64_data",
+    12: "uint64_data",
+    13: "uint64_data",
+    8: "string_data",
+    14: "float_data",
+    15: "double_data",
+}
 _MAX_ELEMENTS = 2**31 - 1
 # types that every release maps and that raw data can hold (2 GiB of it at most)
 _PLAIN = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13})
@@ -32,8 +47,11 @@ _PLAIN = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13})
 def _mapped(release: str) -> dict[int, bool]:
     """Return {ONNX type: usable as a constant} of the types that GE maps."""
     table = read_toml(data_folder("op_support") / "dtypes.toml")["types"]
-    return {t["onnx"]: t.get("constant", True) for t in table.values()
-            if release in t.get("releases", [release])}
+    return {
+        t["onnx"]: t.get("constant", True)
+        for t in table.values()
+        if release in t.get("releases", [release])
+    }
 
 
 def check_nodes(context: Context, graph: Graph, rank: int) -> None:
@@ -63,14 +81,18 @@ def check_nodes(context: Context, graph: Graph, rank: int) -> None:
                 if refusals:
                     _check_plugin(context, node, where)
                 if lost and not node.inputs:
-                    context.add("node-without-inputs", "The node has no inputs; this release loses "
-                                "it.", node, error_code="graph", order=where, certainty="medium",
-                                evidence="history of ge onnx_parser.cc before 2026-07-23")
+                    context.add(
+                        "node-without-inputs",
+                        "The node has no inputs; this release loses it.",
+                        node,
+                        error_code="graph",
+                        order=where,
+                        certainty="medium",
+                        evidence="history of ge onnx_parser.cc before 2026-07-23",
+                    )
 
 
-def _check_input(
-    context: Context, info: onnx.ValueInfoProto, where: tuple[int, int, int]
-) -> None:
+def _check_input(context: Context, info: onnx.ValueInfoProto, where: tuple[int, int, int]) -> None:
     kind = info.type.WhichOneof("value")
     number = info.type.tensor_type.elem_type if kind == "tensor_type" else 0
     if number in _mapped(context.target.release.name):
@@ -81,8 +103,13 @@ def _check_input(
         what = "has no element type"
     else:
         what = f"has element type {dtypes.name(number)}, which GE does not map"
-    context.add("dtype-unmapped", f"The graph input {info.name!r} {what}.", error_code="graph",
-                order=where, **_PROOF)
+    context.add(
+        "dtype-unmapped",
+        f"The graph input {info.name!r} {what}.",
+        error_code="graph",
+        order=where,
+        **_PROOF,
+    )
     context.findings[-1].node, context.findings[-1].op_type = info.name, "Input"
 
 
@@ -94,16 +121,26 @@ def _check_constant_node(context: Context, node: Node, where: tuple[int, int, in
     spelled = next((s for s in _VALUE_SPELLINGS if s in node.attributes), None)
     if spelled is not None:
         fix = "explicit/constant_value"
-        context.add("constant-lost", f"The value in {spelled} is never read; the constant arrives "
-                    "empty.", node, headline=f"Constant: {spelled} is never read",
-                    fix=fix if fix in context.known_rules else None,
-                    evidence="differential audit of the August 2026 parser", certainty="proved")
+        context.add(
+            "constant-lost",
+            f"The value in {spelled} is never read; the constant arrives empty.",
+            node,
+            headline=f"Constant: {spelled} is never read",
+            fix=fix if fix in context.known_rules else None,
+            evidence="differential audit of the August 2026 parser",
+            certainty="proved",
+        )
 
 
 def _is_ordinary(tensor: onnx.TensorProto) -> bool:
     """Whether a tensor is of a type that every release maps, with raw data in the file."""
-    return (tensor.data_type in _PLAIN and tensor.HasField("raw_data") and tensor.raw_data != b""
-            and not tensor.data_location and min(tensor.dims, default=0) >= 0)
+    return (
+        tensor.data_type in _PLAIN
+        and tensor.HasField("raw_data")
+        and tensor.raw_data != b""
+        and not tensor.data_location
+        and min(tensor.dims, default=0) >= 0
+    )
 
 
 def _check_constant(
@@ -111,8 +148,9 @@ def _check_constant(
 ) -> None:
     external = is_external(tensor)
     op_type = "FileConstant" if external else "Constant"
-    problem = _external_problem(tensor) if external else _data_problem(tensor,
-                                                                       context.target.release)
+    problem = (
+        _external_problem(tensor) if external else _data_problem(tensor, context.target.release)
+    )
     if problem is not None:
         slug, code, message = problem
         context.add(slug, message, error_code=code, order=where, scope=scope, **_PROOF)
@@ -120,8 +158,13 @@ def _check_constant(
         return
     count = element_count(tensor)
     if count > _MAX_ELEMENTS:
-        context.add("constant-too-large", f"The tensor {tensor.name!r} has {count:,} elements.",
-                    scope=scope, evidence="ge onnx_constant_parser.cc", certainty="medium")
+        context.add(
+            "constant-too-large",
+            f"The tensor {tensor.name!r} has {count:,} elements.",
+            scope=scope,
+            evidence="ge onnx_constant_parser.cc",
+            certainty="medium",
+        )
         context.findings[-1].node, context.findings[-1].op_type = name, op_type
     elif not external and not tensor.HasField("raw_data"):
         _check_short(context, tensor, count, name, scope)
@@ -136,9 +179,14 @@ def _check_short(
     if tensor.data_type in (21, 22):
         have *= 2
     if 0 < have < count:
-        context.add("constant-short", f"The tensor {tensor.name!r} holds {have} values for {count} "
-                    "elements; the last one is repeated.", scope=scope,
-                    evidence="ge onnx_constant_parser.cc; parser oracle", certainty="high")
+        context.add(
+            "constant-short",
+            f"The tensor {tensor.name!r} holds {have} values for {count} "
+            "elements; the last one is repeated.",
+            scope=scope,
+            evidence="ge onnx_constant_parser.cc; parser oracle",
+            certainty="high",
+        )
         context.findings[-1].node, context.findings[-1].op_type = name, "Constant"
 
 
@@ -170,9 +218,12 @@ def _external_problem(tensor: onnx.TensorProto) -> tuple[str, str, str] | None:
             continue
         match = _NUMBER.match(entry.value)
         if match is None or not -(2**63) <= int(match[0]) < 2**63:
-            return ("external-data-key", "bad_number",
-                    f"The external_data key {entry.key!r} of {tensor.name!r} has the value "
-                    f"{entry.value[:40]!r}, which is parsed as a number and is none.")
+            return (
+                "external-data-key",
+                "bad_number",
+                f"The external_data key {entry.key!r} of {tensor.name!r} has the value "
+                f"{entry.value[:40]!r}, which is parsed as a number and is none.",
+            )
     if not any(entry.key == "location" for entry in tensor.external_data):
         return "external-data-key", "graph", f"The external tensor {tensor.name!r} has no location."
     return None
@@ -190,5 +241,6 @@ def _check_plugin(context: Context, node: Node, where: tuple[int, int, int]) -> 
         if constraint.finding == "parser-crash":
             details["facts"] = {"signal": constraint.code or "SIGSEGV"}
             code = "CRASH"
-        context.add_constraint(constraint, view, node, error_code=code,
-                               order=(rank, stage, position), **details)
+        context.add_constraint(
+            constraint, view, node, error_code=code, order=(rank, stage, position), **details
+        )

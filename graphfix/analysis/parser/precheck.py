@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphfix.analysis.context import Context
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node
@@ -50,10 +52,16 @@ def _duplicate(
     node: Node | None = None,
 ) -> None:  # fmt: skip
     generated = "" if node is None or node.name else " (the parser made the name up)"
-    context.add("duplicate-node-name", f"The name {name!r}{generated} belongs to an earlier node, "
-                "graph input or initializer too.", node=None, error_code="duplicate_name",
-                evidence=f"{_SOURCE}; parser oracle", certainty="proved",
-                order=(rank, order.PRECHECK, position), scope=context.scope(graph))
+    context.add(
+        "duplicate-node-name",
+        f"The name {name!r}{generated} belongs to an earlier node, graph input or initializer too.",
+        node=None,
+        error_code="duplicate_name",
+        evidence=f"{_SOURCE}; parser oracle",
+        certainty="proved",
+        order=(rank, order.PRECHECK, position),
+        scope=context.scope(graph),
+    )
     context.findings[-1].node, context.findings[-1].op_type = name, op_type
 
 
@@ -62,43 +70,76 @@ def _unregistered(context: Context, node: Node, where: tuple[int, int, int]) -> 
     domain, op = node.domain or "ai.onnx", node.op_type
     operator = context.operator(node)
     opsets = operator.opsets(domain, release.name) if operator is not None else []
-    details = {"error_code": "not_registered", "order": where, "certainty": "high",
-               "evidence": f"registrations of the ONNX plugins, op_support ({domain}::{opset}::{op})"}
+    details: dict[str, Any] = {
+        "error_code": "not_registered",
+        "order": where,
+        "certainty": "high",
+        "evidence": f"registrations of the ONNX plugins, op_support ({domain}::{opset}::{op})",
+    }
     if (domain, op) in context.model.functions:
-        context.add("function-call", f"{domain}::{op} is a function of the model itself; the parser "
-                    "knows no functions.", node, headline="calls of model-local functions", **details)
+        context.add(
+            "function-call",
+            f"{domain}::{op} is a function of the model itself; the parser knows no functions.",
+            node,
+            headline="calls of model-local functions",
+            **details,
+        )
     elif opsets:
         near = opset is not None and opset > max(opsets)
-        context.add("opset-not-registered", f"{op} at opset {opset}: CANN registers it at "
-                    f"{_ranges(opsets)} only.", node,
-                    headline=f"opset {opset}: " + ("CANN registers 8-18 only" if near
-                                                   and max(opsets) == 18 and domain == "ai.onnx"
-                                                   else f"{op} is registered at "
-                                                   f"{_ranges(opsets)} only"),
-                    facts={"opsets": opsets}, **details)
+        context.add(
+            "opset-not-registered",
+            f"{op} at opset {opset}: CANN registers it at {_ranges(opsets)} only.",
+            node,
+            headline=f"opset {opset}: "
+            + (
+                "CANN registers 8-18 only"
+                if near and max(opsets) == 18 and domain == "ai.onnx"
+                else f"{op} is registered at {_ranges(opsets)} only"
+            ),
+            facts={"opsets": opsets},
+            **details,
+        )
     elif op in _CONTROL_FLOW and domain == "ai.onnx":
-        context.add("control-flow", f"{op} has neither an adapter nor a plugin.", node,
-                    headline=f"{op}: no adapter, no plugin", **details)
+        context.add(
+            "control-flow",
+            f"{op} has neither an adapter nor a plugin.",
+            node,
+            headline=f"{op}: no adapter, no plugin",
+            **details,
+        )
     elif domain != "ai.onnx":
         _foreign(context, node, domain, operator, details)
     else:
         instead = operator.instead if operator is not None else ""
         known = operator is not None and operator.standard
-        context.add("op-not-registered", f"{op} is registered at no opset." if known else
-                    f"{op} is no operator that ONNX or CANN knows.", node,
-                    headline=f"{op} is registered at no opset",
-                    remedy=f"instead: {instead}" if instead else
-                    "write it out, cut it off, or add a custom operator", **details)
+        context.add(
+            "op-not-registered",
+            f"{op} is registered at no opset."
+            if known
+            else f"{op} is no operator that ONNX or CANN knows.",
+            node,
+            headline=f"{op} is registered at no opset",
+            remedy=f"instead: {instead}"
+            if instead
+            else "write it out, cut it off, or add a custom operator",
+            **details,
+        )
 
 
 def _foreign(
-    context: Context, node: Node, domain: str, operator: Operator | None, details: dict[str, object]
+    context: Context, node: Node, domain: str, operator: Operator | None, details: dict[str, Any]
 ) -> None:
     remedy = "export without this domain, or write the operator out"
     if operator is not None and operator.registration("ai.onnx", 13, context.target.release.name):
         remedy = f"CANN knows {node.op_type} in the domain ai.onnx"
-    context.add("domain-not-registered", f"No plugin registers {domain}::{node.op_type}.", node,
-                headline=f"{domain}: no plugin for {node.op_type}", remedy=remedy, **details)
+    context.add(
+        "domain-not-registered",
+        f"No plugin registers {domain}::{node.op_type}.",
+        node,
+        headline=f"{domain}: no plugin for {node.op_type}",
+        remedy=remedy,
+        **details,
+    )
 
 
 def _ranges(versions: list[int]) -> str:

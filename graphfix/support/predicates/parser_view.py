@@ -1,4 +1,4 @@
-"""What the parser of GE can see: declared shapes of graph inputs and constants, never inferred ones."""
+"""What the parser of GE can see: the shapes that the file states, never inferred ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ def declared_shape(value: Value | None) -> tuple[int | None, ...] | None:
     if value.is_input:
         for info in value.graph.proto.input:
             if info.name == value.name and info.type.tensor_type.HasField("shape"):
-                return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
-                             for d in info.type.tensor_type.shape.dim)
+                return tuple(
+                    d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
+                    for d in info.type.tensor_type.shape.dim
+                )
     return None
 
 
@@ -90,7 +92,8 @@ def constant_of_shape_value_lost(view: NodeView) -> bool:
     if attribute is None or not attribute.HasField("t") or attribute.t.raw_data:
         return False
     field = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data"}.get(
-        attribute.t.data_type)
+        attribute.t.data_type
+    )
     return field is None or not len(getattr(attribute.t, field))
 
 

@@ -32,8 +32,7 @@ def resize_nearest_not_half_pixel(view: NodeView) -> bool:
 
 def resize_nearest_not_corners(view: NodeView) -> bool:
     """Some output pixel is not floor(x * (in - 1) / (out - 1) + 0.5)."""
-    return _differs(
-        view, lambda x, i, o: math.floor(x * (i - 1) / (o - 1) + 0.5) if o > 1 else 0)
+    return _differs(view, lambda x, i, o: math.floor(x * (i - 1) / (o - 1) + 0.5) if o > 1 else 0)
 
 
 def resize_shrinks(view: NodeView) -> bool:
@@ -50,8 +49,10 @@ def resize_outer_axes(view: NodeView) -> bool:
     source, result = view.node.input(0), view.node.output(0)
     if source is None or result is None or source.shape is None or result.shape is None:
         return False
-    return any(isinstance(a, int) and isinstance(b, int) and a != b
-               for a, b in zip(source.shape[:2], result.shape[:2], strict=False))
+    return any(
+        isinstance(a, int) and isinstance(b, int) and a != b
+        for a, b in zip(source.shape[:2], result.shape[:2], strict=False)
+    )
 
 
 def _scales(view: NodeView) -> list[float] | None:

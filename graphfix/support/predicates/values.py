@@ -53,8 +53,23 @@ def negative_quotient_possible(view: NodeView) -> bool:
     return not all(_non_negative(view.node.input(i), 8) for i in (0, 1))
 
 
-_KEEP_SIGN = {"Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Cast", "Add", "Mul", "Div",
-              "Identity", "Reshape", "ReduceProd", "ReduceSum", "Min", "Max"}
+_KEEP_SIGN = {
+    "Gather",
+    "Slice",
+    "Concat",
+    "Squeeze",
+    "Unsqueeze",
+    "Cast",
+    "Add",
+    "Mul",
+    "Div",
+    "Identity",
+    "Reshape",
+    "ReduceProd",
+    "ReduceSum",
+    "Min",
+    "Max",
+}
 
 
 def _non_negative(value: Value | None, depth: int) -> bool:
@@ -70,8 +85,15 @@ def _non_negative(value: Value | None, depth: int) -> bool:
     if node.op_type not in _KEEP_SIGN:
         return False
     positions = range(len(node.inputs))
-    if node.op_type in ("Gather", "Slice", "Squeeze", "Unsqueeze", "Reshape", "ReduceProd",
-                        "ReduceSum"):
+    if node.op_type in (
+        "Gather",
+        "Slice",
+        "Squeeze",
+        "Unsqueeze",
+        "Reshape",
+        "ReduceProd",
+        "ReduceSum",
+    ):
         positions = range(1)
     return all(_non_negative(node.input(i), depth - 1) for i in positions)
 

@@ -1,0 +1,53 @@
+"""Writing the index back: a fresh GraphProto, whatever was edited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from graphfix.graph.index import Graph, Node
+
+
+def graph_proto(graph: Graph) -> onnx.GraphProto:
+    """Return a fresh GraphProto: nodes sorted, dead value_info and initializers left out."""
+    result = onnx.GraphProto()
+    for field, content in graph.proto.ListFields():
+        if field.name in ("node", "initializer", "value_info"):
+            continue
+        if _is_repeated(field):
+            getattr(result, field.name).MergeFrom(content)
+        elif field.message_type is not None:
+            getattr(result, field.name).CopyFrom(content)
+        else:
+            setattr(result, field.name, content)
+    ordered, cyclic = (graph.nodes, []) if graph.is_sorted() else graph.sorted_nodes()
+    for node in [*ordered, *cyclic]:
+        result.node.append(_node_proto(node) if node.subgraphs else node.proto)
+    for tensor in graph.proto.initializer:
+        if not tensor.name or tensor.name in graph.initializers:
+            result.initializer.append(tensor)
+    for info in graph.proto.value_info:
+        if info.name in graph.values:
+            result.value_info.append(info)
+    return result
+
+
+def _node_proto(node: Node) -> onnx.NodeProto:
+    message = onnx.NodeProto()
+    message.CopyFrom(node.proto)
+    inner = iter(graph for _, graph in node.subgraphs)
+    for attribute in message.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPHS:
+            for proto in attribute.graphs:
+                proto.CopyFrom(graph_proto(next(inner)))
+        elif attribute.HasField("g"):
+            attribute.g.CopyFrom(graph_proto(next(inner)))
+    return message
+
+
+def _is_repeated(field: Any) -> bool:
+    flag = getattr(field, "is_repeated", None)
+    if flag is not None:
+        return bool(flag() if callable(flag) else flag)
+    return bool(field.label == field.LABEL_REPEATED)
