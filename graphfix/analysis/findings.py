@@ -16,7 +16,8 @@ class Finding:
     """One trouble of one node (or of the file, when `node` is None).
 
     `stage` is where ATC meets it: parse, compile, or run. `order` sorts parse findings as the
-    parser meets them; `error_code` is what ATC prints, None where it prints nothing or stops before.
+    parser meets them; `error_code` is what ATC prints, None where it prints nothing or stops
+    before.
     `headline` is the same for all findings that a table shows as one line. `facts` holds numbers
     that programs may want; `socs` the SoCs it holds for, empty for all.
     """

@@ -107,6 +107,13 @@ def _value(attribute: onnx.AttributeProto, node: Node) -> Any:
         return _UNKNOWN
 
 
+def generic(template: str) -> str:
+    """Return `says` or `advice` as it reads without a node: `{attr.mode}` becomes <mode>."""
+    return _PLACEHOLDER.sub(
+        lambda m: "<" + m[1].removeprefix("attr.").replace(".", " ") + ">", template
+    )
+
+
 _PLACEHOLDER = re.compile(r"\{((?:attr\.\w+)|(?:(?:input|dtype|rank)\.\d+)|inputs|outputs)\}")
 
 

@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.10 or newer and make, nothing else.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CACHE  ?= .cache
+
+.PHONY: demo test test-slow lint bench oracle docs clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict graphfix
+
+# speed and memory of check, paired in one run against onnx's own loading and inference
+bench: $(VENV)/.dev
+	$(BIN)/python scripts/bench_check.py
+
+# predictions against the verdicts of the real GE parser; fetches public models once
+oracle: $(VENV)/.dev
+	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle
+	$(BIN)/python tests/oracle/predict.py $(CACHE)/oracle $(CACHE)/predictions.jsonl
+	$(BIN)/python tests/oracle/score.py tests/oracle/verdicts.csv.gz $(CACHE)/predictions.jsonl --list -1
+	GRAPHFIX_ORACLE=$(CACHE)/oracle $(BIN)/python -m pytest -m oracle
+
+docs: $(VENV)/.dev
+	$(BIN)/python scripts/generate_docs.py
+
+clean:
+	rm -rf $(VENV) $(CACHE) build dist *.egg-info
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

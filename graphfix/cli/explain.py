@@ -1,0 +1,102 @@
+"""graphfix explain WORD: what a finding, a constraint or a symptom means and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from tabulate import tabulate
+
+from graphfix.analysis.codes import BY_NAME, CODES, Code, find_code
+from graphfix.errors import UsageError, nearest
+from graphfix.support import Constraint, Tables
+from graphfix.support.conditions import generic
+
+WIDTH = 96
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "word",
+        nargs="?",
+        metavar="CODE",
+        help="GF101, opset-not-registered, or Resize/antialias-linear; left out: a list",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the page, return the exit code."""
+    if options.word is None:
+        rows = [[c.code, c.effect, c.name, c.headline] for c in CODES.values()]
+        print(tabulate(rows, ["code", "effect", "name", "what it says"]))
+        print(
+            "\ngraphfix explain CODE shows the page of one; graphfix explain Resize/antialias-linear that"
+            "\nof a constraint, which check names in JSON and `graphfix ops Resize` lists."
+        )
+        return 0
+    if "/" in options.word:
+        print(_constraint_page(options.word))
+    else:
+        print(_code_page(find_code(options.word)))
+    return 0
+
+
+def _wrap(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+
+def _code_page(code: Code) -> str:
+    tables = Tables()
+    lines = [
+        f"{code.code}  {code.name}  ({code.effect})",
+        "",
+        _wrap(code.page),
+        "",
+        _wrap(f"What to do: {code.remedy}."),
+    ]
+    found = [
+        c
+        for name in tables.names()
+        if (op := tables.operator(name)) is not None
+        for c in op.constraints
+        if c.finding == code.name
+    ]
+    if found:
+        lines += ["", f"{len(found)} entries of op_support give this finding:"]
+        lines += [_wrap(", ".join(c.key for c in found[:60]), "  ")]
+        if len(found) > 60:
+            lines.append(f"  and {len(found) - 60} more")
+    return "\n".join(lines)
+
+
+def _constraint_page(word: str) -> str:
+    name, _, identifier = word.partition("/")
+    tables = Tables()
+    operator = tables.operator(name)
+    if operator is None:
+        raise UsageError(
+            f"{word}: op_support knows no operator {name}. {nearest(name, tables.names())}"
+        )
+    for constraint in operator.constraints:
+        if constraint.id == identifier:
+            return describe(constraint)
+    known = [c.id for c in operator.constraints]
+    listed = nearest(identifier, known) or f"It has {', '.join(known)}."
+    raise UsageError(f"{word}: {name} has no constraint {identifier!r}. {listed if known else ''}")
+
+
+def describe(constraint: Constraint) -> str:
+    """Return the page of one constraint."""
+    code = BY_NAME[constraint.finding]
+    releases = f" of {', '.join(constraint.releases)}" if constraint.releases else ""
+    lines = [
+        f"{constraint.key}  {code.code} {code.name}  ({constraint.effect})",
+        "",
+        _wrap(generic(constraint.says)),
+        "",
+        f"Opsets:     {constraint.opsets}{releases}",
+        _wrap(f"What to do: {generic(constraint.advice)}"),
+        _wrap(f"Evidence:   {constraint.source} ({constraint.certainty})"),
+    ]
+    return "\n".join(lines)
