@@ -214,13 +214,17 @@ def _place(
     release = context.target.release
     note = choice.note if choice is not None else ""
     certainty = choice.certainty if choice is not None else "high"
+    if result is not None and dtypes[:1] == (result,):
+        return Placement("local", ge_op=ge_op, note="a Cast to its own type is removed")
     if choice is not None and choice.engine is not None:
         return Placement("local", ge_op=ge_op, certainty=certainty)
     if ge_op in tables.local_operators():
         return Placement("local", ge_op=ge_op)
     if "bfloat16" in dtypes and soc.family in tables.WITHOUT_BF16:
         return Placement("none", "bfloat16-unsupported", ge_op, "soc_versions.csv")
-    core, cpu = tables.ai_core(release, soc, ge_op), tables.ai_cpu(release, soc, ge_op)
+    core = tables.ai_core(release, soc, ge_op)
+    # where the pass behind a kernel choice does not apply, the original operator stays
+    cpu = tables.ai_cpu(release, soc, ge_op) or tables.ai_cpu(release, soc, registration.ge_op)
     on_cpu = cpu is not None and _cpu_takes(cpu, dtypes)
     if core is None:
         if on_cpu and cpu is not None:
@@ -241,7 +245,7 @@ def _place(
             slug = "double-narrowed" if "double" in dtypes else "int64-narrowed"
             return Placement("AI Core", slug, ge_op, core.source, "low", note)
         return Placement("none", "dtype-without-kernel", ge_op, core.source, "medium", note)
-    if dynamic and core.dynamic_shape is not True and _has_dynamic_kernels(soc):
+    if dynamic and core.is_static_only and _has_dynamic_kernels(soc):
         return Placement("AI Core", "kernel-static-only", ge_op, core.source, certainty, note)
     return Placement("AI Core", ge_op=ge_op, source=core.source, certainty=certainty)
 
@@ -317,6 +321,8 @@ def _report(
 ) -> None:  # fmt: skip
     assert place.slug is not None
     types = ", ".join(d or "?" for d in dtypes)
+    if node.op_type == "Cast":
+        types += f" to {_dtype(node.output(0)) or '?'}"
     what = {
         "ai-cpu-only": f"{place.ge_op} has only an AI CPU kernel",
         "dtype-on-ai-cpu": f"{place.ge_op} with ({types}) runs on the AI CPU",
@@ -333,7 +339,7 @@ def _report(
         place.slug,
         f"{what} on {', '.join(socs)}{via}.",
         node,
-        headline=f"{node.op_type}: {what}",
+        headline=what if place.ge_op == node.op_type else f"{node.op_type}: {what}",
         evidence=place.source,
         certainty=place.certainty,
         socs=socs,

@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
         rows = [[c.code, c.effect, c.name, c.headline] for c in CODES.values()]
         print(tabulate(rows, ["code", "effect", "name", "what it says"]))
         print(
-            "\ngraphfix explain CODE shows the page of one; graphfix explain Resize/antialias-linear that"
-            "\nof a constraint, which check names in JSON and `graphfix ops Resize` lists."
+            "\ngraphfix explain CODE shows its page; graphfix explain Resize/antialias-linear"
+            "\nthat of a constraint, which check names in JSON and `graphfix ops Resize` lists."
         )
         return 0
     if "/" in options.word:

@@ -110,8 +110,8 @@ def describe(operator: Operator, target: Target) -> dict[str, Any]:
         "kernels": [_kernel(ge_op, soc, target) for ge_op in ge_ops for soc in socs],
         "constraints": [
             {"id": c.key, "code": BY_NAME[c.finding].code, "effect": c.effect,
-             "opsets": c.opsets.text, "says": generic(c.says), "advice": generic(c.advice), "source": c.source,
-             "certainty": c.certainty}
+             "opsets": c.opsets.text, "says": generic(c.says), "advice": generic(c.advice),
+             "source": c.source, "certainty": c.certainty}
             for c in operator.constraints if not c.releases or release.name in c.releases
         ],
         "notes": [{"opsets": n.opsets.text, "says": n.says, "source": n.source,

@@ -35,7 +35,7 @@ def render(report: Report, *, verbose: bool = False, colour: bool = False) -> st
     shown = [g for g in group(report.findings) if verbose or g.effect != "note"]
     notes = sum(len(g.findings) for g in group(report.findings) if g.effect == "note")
     if shown:
-        lines += _table(shown, colour)
+        lines += _table(shown, len(report.target.socs), colour)
         lines.append("")
     if verbose:
         lines += _details(shown)
@@ -76,7 +76,7 @@ def _target(report: Report) -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent="         ")
 
 
-def _table(groups: list[Group], colour: bool) -> list[str]:
+def _table(groups: list[Group], targets: int, colour: bool) -> list[str]:
     widths = [w for _, w in _COLUMNS]
     lines = [
         "  ".join(
@@ -85,13 +85,13 @@ def _table(groups: list[Group], colour: bool) -> list[str]:
         "  ".join("-" * w for w in widths),
     ]
     for g in groups:
-        socs = f" [{', '.join(g.first.socs)}]" if g.first.socs else ""
+        socs = f" [{', '.join(g.first.socs)}]" if 0 < len(g.first.socs) < targets else ""
         cells = [
             [g.effect],
             [g.first.code],
             textwrap.wrap(_printable(g.what()) + socs, widths[2]) or [""],
             [f"{len(g.findings)}"],
-            textwrap.wrap(_printable(g.remedy()), widths[4]) or [""],
+            _short(_printable(g.remedy()), widths[4]),
         ]
         for i in range(max(len(c) for c in cells)):
             row = [c[i] if i < len(c) else "" for c in cells]
@@ -103,6 +103,15 @@ def _table(groups: list[Group], colour: bool) -> list[str]:
                 padded[0] = f"\x1b[{_COLOURS[g.effect]}m{padded[0]}\x1b[0m"
             lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def _short(text: str, width: int, lines: int = 4) -> list[str]:
+    """Wrap a remedy; `--verbose` and `graphfix explain` have the rest of a long one."""
+    wrapped = textwrap.wrap(text, width) or [""]
+    if len(wrapped) > lines:
+        wrapped = [*wrapped[: lines - 1], textwrap.shorten(wrapped[lines - 1] + " " * width, width)]
+        wrapped[-1] = wrapped[-1][: width - 4].rstrip() + " ..."
+    return wrapped
 
 
 def _printable(text: str) -> str:

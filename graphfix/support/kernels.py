@@ -34,7 +34,8 @@ class Kernel:
     """A kernel row. Positional: index i over all tensors is one combination (AI Core).
 
     Otherwise each tensor has a set of its own (AI CPU). `dynamic_shape` is None where the table is
-    silent, which the compiler treats as no.
+    silent: the compiler takes that as no in the tables of an installed CANN, while in the partial
+    tables of the open sources it says nothing.
     """
 
     ge_op: str
@@ -46,6 +47,12 @@ class Kernel:
     outputs: tuple[Tensor, ...]
     positional: bool
     source: str
+
+    @property
+    def is_static_only(self) -> bool:
+        """Whether the kernel takes static shapes only, as far as the table can tell."""
+        silent_means_no = "open-source" not in self.remarks
+        return self.dynamic_shape is False or (self.dynamic_shape is None and silent_means_no)
 
 
 class KernelTable:
@@ -77,6 +84,8 @@ class KernelTable:
             row = next(csv.reader(io.StringIO(self._lines[ge_op])))
             cells = dict(zip(self._columns, row, strict=True))
             remarks = frozenset(cells["remarks"].split())
+            if "source" in cells:
+                remarks |= {"open-source"}
             self._parsed[ge_op] = Kernel(
                 ge_op,
                 self.engine,
