@@ -8,6 +8,9 @@ from typing import Any
 from graphfix.analysis.codes import BY_NAME
 from graphfix.graph import Graph, Node
 
+# (graph, stage, position): where the parser meets a finding
+Order = tuple[int, int, float]
+
 EFFECT_ORDER = ("rejected", "miscompiled", "fallback", "precision", "dynamic", "note")
 
 
@@ -38,7 +41,7 @@ class Finding:
     constraint: str | None = None
     fix: str | None = None
     socs: tuple[str, ...] = ()
-    order: tuple[int, int, int] = (0, 0, 0)
+    order: Order = (0, 0, 0)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

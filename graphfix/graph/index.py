@@ -34,6 +34,7 @@ class Node:
         "domain",
         "graph",
         "inputs",
+        "is_removed",
         "op_type",
         "outputs",
         "position",
@@ -41,7 +42,7 @@ class Node:
         "subgraphs",
     )
 
-    def __init__(self, proto: onnx.NodeProto, graph: Graph, position: int) -> None:
+    def __init__(self, proto: onnx.NodeProto, graph: Graph, position: float) -> None:
         self.proto = proto
         self.graph = graph
         self.position = position
@@ -49,6 +50,7 @@ class Node:
         self.domain: str = proto.domain
         self.inputs: list[str] = list(proto.input)
         self.outputs: list[str] = list(proto.output)
+        self.is_removed = False
         self._attributes: dict[str, onnx.AttributeProto] | None = None
         self.subgraphs: Sequence[tuple[str, Graph]] = ()
 
@@ -106,7 +108,8 @@ class Graph:
         self.model = model
         self.parent = parent
         self.owner = owner
-        self.nodes: list[Node] = []
+        self._nodes: list[Node] = []
+        self._has_removed = False
         self.values: dict[str, Value] = {}
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.inputs: list[str] = [i.name for i in proto.input]
@@ -132,7 +135,7 @@ class Graph:
                 value.dtype = dtypes.NAMES.get(tensor.data_type)
         # the loops of _register_outputs and _register_inputs are written out here: they run once
         # for every node, and calls would double the time
-        values, nodes = self.values, self.nodes
+        values, nodes = self.values, self._nodes
         for position, proto in enumerate(self.proto.node):
             node = Node(proto, self, position)
             nodes.append(node)
@@ -192,9 +195,20 @@ class Graph:
 
     def _register_input(self, node: Node, index: int, name: str) -> None:
         if name:
-            (self.lookup(name) or self._value(name)).uses.append((node, index))
+            value = self.lookup(name) or self._value(name)
+            value.uses.append((node, index))
+            if value.graph is not self and value.producer is not None:
+                value.graph._note_capture(self, value.producer)
         else:
             self.has_empty_inputs = True
+
+    def _note_capture(self, inner: Graph, producer: Node) -> None:
+        """Note that `inner`, somewhere inside this graph, uses what `producer` gives."""
+        owner = inner.owner
+        while owner is not None and owner.graph is not self:
+            owner = owner.graph.owner
+        if owner is not None and producer.position >= owner.position:
+            self._sorted = False
 
     def _register_subgraphs(self, node: Node) -> None:
         found: list[tuple[str, Graph]] = []
@@ -218,6 +232,22 @@ class Graph:
         elif self.owner is not None:
             # a branch that returns an outer tensor: the owner of the branch uses it
             value.uses.append((self.owner, -1))
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes in the order of the file; do not change the list, edit through the graph."""
+        if self._has_removed:
+            # removed nodes are swept out together: taking each out of a long list would be slow
+            self._nodes = [node for node in self._nodes if not node.is_removed]
+            self._has_removed = False
+        return self._nodes
+
+    def ordered(self) -> list[Node]:
+        """Return the nodes in topological order; those on a cycle come last."""
+        if self.is_sorted():
+            return sorted(self.nodes, key=lambda node: node.position)
+        ordered, cyclic = self.sorted_nodes()
+        return [*ordered, *cyclic]
 
     def by_type(self) -> dict[tuple[str, str], list[Node]]:
         """Return the nodes of this graph by (domain, op_type), in the order of the file."""
@@ -327,28 +357,27 @@ class Graph:
         """Whether every node comes after the nodes it takes values from."""
         if self._sorted is None:
             self._sorted = all(
-                (value := self.values.get(name)) is None
-                or value.producer is None
-                or value.producer.position < node.position
+                producer.position < node.position
                 for node in self.nodes
-                for name in node.inputs
+                for producer in self.predecessors(node)
             )
         return self._sorted
 
     # ------------------------------------------------------------------ editing
 
-    def add_node(self, proto: onnx.NodeProto) -> Node:
-        """Add a node; its place in the file is found when the graph is written.
+    def add_node(self, proto: onnx.NodeProto, position: float | None = None) -> Node:
+        """Add a node; its place in the file is `position`, or the end, as far as edges allow.
 
         The message is copied into the graph. A name that the graph already produces makes the new
         node a rival producer, exactly as in a file; use `fresh_name` for outputs.
         """
         added = self.proto.node.add()
         added.CopyFrom(proto)
-        position = self.nodes[-1].position + 1 if self.nodes else 0
+        if position is None:
+            position = self._nodes[-1].position + 1 if self._nodes else 0
         self._sorted = None
         node = Node(added, self, position)
-        self.nodes.append(node)
+        self._nodes.append(node)
         self._register_outputs(node)
         self._register_inputs(node)
         self._register_subgraphs(node)
@@ -381,7 +410,7 @@ class Graph:
             if not rivals:
                 self.contested.pop(name, None)
             self._forget(value)
-        self.nodes.remove(node)
+        node.is_removed = self._has_removed = True
         if node.subgraphs:
             self.owners.remove(node)
 

@@ -126,11 +126,7 @@ def _light_copy(
                 dims=tensor.dims,
                 data_location=onnx.TensorProto.EXTERNAL,
             )
-    nodes = model.graph.nodes
-    if not model.graph.is_sorted():
-        ordered, cyclic = model.graph.sorted_nodes()
-        nodes = [*ordered, *cyclic]
-    for node in nodes:
+    for node in model.graph.ordered():
         constant = replaced.get(node.outputs[0]) if len(node.outputs) == 1 else None
         graph.node.append(constant if constant is not None else node.proto)
     return copy

@@ -28,9 +28,8 @@ def propagate(graph: Graph) -> None:
     A value is folded when it follows from constants and static shapes alone; its array is known
     when it is small and its operator is one of those that can be computed here.
     """
-    nodes = graph.nodes if graph.is_sorted() else graph.sorted_nodes()[0]
     lookup = graph.lookup
-    for node in nodes:
+    for node in graph.ordered():
         if node.subgraphs:
             for _, subgraph in node.subgraphs:
                 propagate(subgraph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from graphfix.graph.tensors import external_reference, tensors_of
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path` atomically: the file appears whole or not at all.
 
-    External data is referenced, not copied: when the folder changes, its files are linked (or
-    copied where linking fails) beside the new model, and a different file of that name is never
-    overwritten. Raises UsageError when the target is the model's own file, a folder, or too large.
+    External data is referenced, not copied, as long as the folder stays the same; in another folder
+    its files are copied beside the new model, without being read into memory, and a different file
+    of that name is never overwritten. Raises UsageError when the target is the model's own file, a folder, or too large.
     """
     target = Path(path)
     if target.is_dir():
@@ -83,7 +84,17 @@ def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Pa
                 "Write the model into another folder."
             )
         new.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            new.hardlink_to(old)
-        except OSError:
-            new.symlink_to(old.resolve())
+        # a copy, not a link: onnx and others refuse weights that are hard or symbolic links
+        _copy_atomically(old, new)
+
+
+def _copy_atomically(source: Path, target: Path) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    try:
+        shutil.copyfile(source, name)
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

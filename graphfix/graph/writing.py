@@ -21,8 +21,7 @@ def graph_proto(graph: Graph) -> onnx.GraphProto:
             getattr(result, field.name).CopyFrom(content)
         else:
             setattr(result, field.name, content)
-    ordered, cyclic = (graph.nodes, []) if graph.is_sorted() else graph.sorted_nodes()
-    for node in [*ordered, *cyclic]:
+    for node in graph.ordered():
         result.node.append(_node_proto(node) if node.subgraphs else node.proto)
     for tensor in graph.proto.initializer:
         if not tensor.name or tensor.name in graph.initializers:

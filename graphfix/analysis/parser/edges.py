@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphfix.analysis.context import Context
+from graphfix.analysis.findings import Order
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node
 from graphfix.support import Registration
@@ -63,9 +64,7 @@ class _Available:
         return name in self._inputs or (value is not None and value.exists)
 
 
-def _surplus_input(
-    context: Context, node: Node, index: int, where: tuple[int, int, int], dropped: bool
-) -> None:
+def _surplus_input(context: Context, node: Node, index: int, where: Order, dropped: bool) -> None:
     name = node.inputs[index]
     what = f"Input {index} ({name!r}) does not exist in the GE operator"
     if not dropped:
@@ -98,9 +97,7 @@ def _surplus_input(
         )
 
 
-def _surplus_output(
-    context: Context, node: Node, index: int, where: tuple[int, int, int], dropped: bool
-) -> None:
+def _surplus_output(context: Context, node: Node, index: int, where: Order, dropped: bool) -> None:
     value = node.output(index)
     if value is None:
         return
@@ -137,7 +134,7 @@ def _surplus_output(
 
 def _check_expansion(
     context: Context, node: Node, registration: Registration, available: _Available,
-    where: tuple[int, int, int],
+    where: Order,
 ) -> None:  # fmt: skip
     listed = len(node.inputs)
     if not available.doubtful and (

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from graphfix.analysis.context import Context
+from graphfix.analysis.findings import Order
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node, dtypes
 from graphfix.graph.index import constant_tensor
@@ -65,7 +66,7 @@ def check_nodes(context: Context, graph: Graph, rank: int) -> None:
     for number, tensor in enumerate(graph.initializers.values()):
         if not _is_ordinary(tensor):
             name = f"{tensor.name}_Initializer_{number}"
-            where = (rank, order.NODES, position + number)
+            where: Order = (rank, order.NODES, position + number)
             _check_constant(context, tensor, name, context.scope(graph), where)
     position += len(graph.initializers)
     lost = context.target.release.parser["nodes_without_inputs"] == "lost"
@@ -92,7 +93,7 @@ def check_nodes(context: Context, graph: Graph, rank: int) -> None:
                     )
 
 
-def _check_input(context: Context, info: onnx.ValueInfoProto, where: tuple[int, int, int]) -> None:
+def _check_input(context: Context, info: onnx.ValueInfoProto, where: Order) -> None:
     kind = info.type.WhichOneof("value")
     number = info.type.tensor_type.elem_type if kind == "tensor_type" else 0
     if number in _mapped(context.target.release.name):
@@ -113,7 +114,7 @@ def _check_input(context: Context, info: onnx.ValueInfoProto, where: tuple[int, 
     context.findings[-1].node, context.findings[-1].op_type = info.name, "Input"
 
 
-def _check_constant_node(context: Context, node: Node, where: tuple[int, int, int]) -> None:
+def _check_constant_node(context: Context, node: Node, where: Order) -> None:
     tensor = constant_tensor(node)
     if tensor is not None:
         _check_constant(context, tensor, context.name(node), context.scope(node.graph), where)
@@ -144,7 +145,7 @@ def _is_ordinary(tensor: onnx.TensorProto) -> bool:
 
 
 def _check_constant(
-    context: Context, tensor: onnx.TensorProto, name: str, scope: str, where: tuple[int, int, int]
+    context: Context, tensor: onnx.TensorProto, name: str, scope: str, where: Order
 ) -> None:
     external = is_external(tensor)
     op_type = "FileConstant" if external else "Constant"
@@ -229,7 +230,7 @@ def _external_problem(tensor: onnx.TensorProto) -> tuple[str, str, str] | None:
     return None
 
 
-def _check_plugin(context: Context, node: Node, where: tuple[int, int, int]) -> None:
+def _check_plugin(context: Context, node: Node, where: Order) -> None:
     for constraint, view in context.holding(node):
         if constraint.effect != "rejected" or constraint.stage == "compile":
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphfix.analysis.context import Context
+from graphfix.analysis.findings import Order
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node
 from graphfix.support.tables import Operator
@@ -48,7 +49,7 @@ def _check_names(context: Context, graph: Graph, rank: int, inputs: list[str]) -
 
 
 def _duplicate(
-    context: Context, graph: Graph, rank: int, position: int, name: str, op_type: str,
+    context: Context, graph: Graph, rank: int, position: float, name: str, op_type: str,
     node: Node | None = None,
 ) -> None:  # fmt: skip
     generated = "" if node is None or node.name else " (the parser made the name up)"
@@ -65,7 +66,7 @@ def _duplicate(
     context.findings[-1].node, context.findings[-1].op_type = name, op_type
 
 
-def _unregistered(context: Context, node: Node, where: tuple[int, int, int]) -> None:
+def _unregistered(context: Context, node: Node, where: Order) -> None:
     release, opset = context.target.release, context.opset(node)
     domain, op = node.domain or "ai.onnx", node.op_type
     operator = context.operator(node)
