@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +152,7 @@ def _gpt2() -> Family:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=64, n_positions=64, n_embd=32, n_layer=2, n_head=4, use_cache=False,
+        vocab_size=1000, n_positions=64, n_embd=32, n_layer=2, n_head=4, use_cache=False,
         bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     return _language(GPT2LMHeadModel(config), "logits")
@@ -268,19 +267,27 @@ def _strip_traces(model: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep the exporters' progress and warnings from the terminal."""
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' progress and warnings from the terminal, those of C++ code too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
     logging.disable(logging.CRITICAL)
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
-        finally:
-            logging.disable(logging.NOTSET)
+    finally:
+        logging.disable(logging.NOTSET)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, copy in enumerate(kept, start=1):
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)
 
 
 def _reason(error: BaseException) -> str:

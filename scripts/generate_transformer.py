@@ -4,27 +4,29 @@
     generate_transformer.py NODES OUT [--external-bytes N] [--opset 17]
 
 Exporters write attention, LayerNormalization and GELU out into small operators; so does this.
-With --external-bytes the weights lie in OUT.weights, a sparse file of at least that size.
+With --external-bytes the weights lie in OUT.weights, a sparse file of at least that size; the
+hidden size grows until they fill it.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-HIDDEN, HEADS, SEQUENCE = 16, 4, 32
+HIDDEN, HEADS, SEQUENCE, LAYER_NODES = 16, 4, 32, 43
 
 
 class Builder:
-    def __init__(self, external: str | None = None, tensor_bytes: int = 0) -> None:
+    def __init__(self, external: str | None = None, hidden: int = HIDDEN) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.external = external
-        self.tensor_bytes = tensor_bytes
+        self.hidden = hidden
         self.offset = 0
 
     def op(self, op_type: str, *inputs: str, **attributes: object) -> str:
@@ -40,18 +42,18 @@ class Builder:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def weight(self, *dims: int) -> str:
+    def weight(self) -> str:
+        dims = (self.hidden, self.hidden)
         if self.external is None:
             return self.constant(np.zeros(dims, np.float32))
         name = f"w{len(self.initializers)}"
-        rows = max(dims[0], self.tensor_bytes // (4 * int(np.prod(dims[1:]))) if dims[1:] else 0)
         tensor = TensorProto(
             name=name,
             data_type=TensorProto.FLOAT,
-            dims=[rows, *dims[1:]],
+            dims=dims,
             data_location=TensorProto.EXTERNAL,
         )
-        size = 4 * rows * int(np.prod(dims[1:], dtype=np.int64))
+        size = 4 * math.prod(dims)
         for key, value in (("location", self.external), ("offset", self.offset), ("length", size)):
             tensor.external_data.add(key=key, value=str(value))
         self.offset += size
@@ -69,15 +71,15 @@ class Builder:
             "Add", self.op("ReduceMean", square, axes=[-1]), self.constant(np.float32(1e-5))
         )
         normal = self.op("Div", centred, self.op("Sqrt", spread))
-        scaled = self.op("Mul", normal, self.constant(np.ones(HIDDEN, np.float32)))
-        return self.op("Add", scaled, self.constant(np.zeros(HIDDEN, np.float32)))
+        scaled = self.op("Mul", normal, self.constant(np.ones(self.hidden, np.float32)))
+        return self.op("Add", scaled, self.constant(np.zeros(self.hidden, np.float32)))
 
     def attention(self, x: str) -> str:
-        size = HIDDEN // HEADS
+        size = self.hidden // HEADS
         split = self.constant(np.array([0, 0, HEADS, size]))
 
         def project(perm: list[int]) -> str:
-            y = self.op("MatMul", x, self.weight(HIDDEN, HIDDEN))
+            y = self.op("MatMul", x, self.weight())
             return self.op("Transpose", self.op("Reshape", y, split), perm=perm)
 
         q, k, v = project([0, 2, 1, 3]), project([0, 2, 3, 1]), project([0, 2, 1, 3])
@@ -86,28 +88,31 @@ class Builder:
         joined = self.op(
             "Reshape",
             self.op("Transpose", mixed, perm=[0, 2, 1, 3]),
-            self.constant(np.array([0, 0, HIDDEN])),
+            self.constant(np.array([0, 0, self.hidden])),
         )
-        return self.op("MatMul", joined, self.weight(HIDDEN, HIDDEN))
+        return self.op("MatMul", joined, self.weight())
 
     def feed_forward(self, x: str) -> str:
-        up = self.op("MatMul", x, self.weight(HIDDEN, HIDDEN))
+        up = self.op("MatMul", x, self.weight())
         erf = self.op("Erf", self.op("Div", up, self.constant(np.float32(2**0.5))))
         gate = self.op("Mul", up, self.op("Add", erf, self.constant(np.float32(1))))
         gelu = self.op("Mul", gate, self.constant(np.float32(0.5)))
-        return self.op("MatMul", gelu, self.weight(HIDDEN, HIDDEN))
+        return self.op("MatMul", gelu, self.weight())
 
 
 def generate(
     nodes: int, opset: int = 17, external: str | None = None, external_bytes: int = 0
 ) -> tuple[onnx.ModelProto, int]:
     """Return (a model of about `nodes` nodes, bytes of external weights)."""
-    tensors = max(1, nodes // 46 * 6)
-    builder = Builder(external, external_bytes // tensors)
+    # six square weights in each started layer of LAYER_NODES nodes, of a size that heads divide
+    tensors = 6 * math.ceil(nodes / LAYER_NODES)
+    side = math.isqrt(external_bytes // (4 * tensors)) + 1
+    hidden = max(HIDDEN, -(-side // HEADS) * HEADS) if external else HIDDEN
+    builder = Builder(external, hidden)
     x = "input"
     while len(builder.nodes) < nodes:
         x = builder.layer(x)
-    shape = [1, SEQUENCE, HIDDEN]
+    shape = [1, SEQUENCE, hidden]
     graph = helper.make_graph(
         builder.nodes,
         "transformer",

@@ -442,7 +442,7 @@ class Graph:
 
     def add_initializer(self, tensor: onnx.TensorProto) -> Value:
         """Add a constant; raises ValueError when its name is taken."""
-        if tensor.name in self.initializers or tensor.name in self.values:
+        if tensor.name in self.values and self.values[tensor.name].exists:
             raise ValueError(f"{tensor.name!r} exists")
         added = self.proto.initializer.add()
         added.CopyFrom(tensor)

@@ -21,6 +21,7 @@ class Model:
         self.proto = proto
         self.path = path
         self.graph = Graph(proto.graph, self)
+        self.emit_opset = self.opset or 0  # the opset that rewrites write for
 
     @property
     def folder(self) -> Path | None:

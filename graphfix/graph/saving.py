@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 import tempfile
@@ -21,7 +22,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     External data is referenced, not copied, as long as the folder stays the same; in another folder
     its files are copied beside the new model, without being read into memory, and a different file
-    of that name is never overwritten. Raises UsageError when the target is the model's own file, a folder, or too large.
+    of that name is never overwritten. Raises UsageError when the target is the model's own file, a
+    folder, or too large.
     """
     target = Path(path)
     if target.is_dir():
@@ -77,7 +79,7 @@ def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Pa
         if not old.exists():
             continue
         if new.exists():
-            if new.samefile(old):
+            if new.samefile(old) or filecmp.cmp(old, new, shallow=False):
                 continue
             raise UsageError(
                 f"{new}: exists and is another file than the model's weights {old}. "

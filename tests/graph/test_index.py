@@ -10,12 +10,12 @@ import onnx
 import onnx.checker
 import onnx.numpy_helper
 import pytest
-from builders import BOOL, NESTED_IF, model_of, text_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
 from graphfix.graph import Graph, Model, Node
+from tests.builders import BOOL, NESTED_IF, model_of, text_model
 
 CHAIN = """
 g (float[2] x) => (float[2] y) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,13 @@ import onnx
 import onnx.numpy_helper
 import onnxruntime
 import pytest
-from builders import BOOL, FLOAT, INT64, external, model_of, text_model
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 import graphfix
 from graphfix import UsageError
 from graphfix.graph import Model, infer
+from tests.builders import BOOL, FLOAT, INT64, external, model_of, text_model, write
 
 
 def inferred(proto: onnx.ModelProto, **shapes: tuple[int, ...]) -> Model:
@@ -153,6 +155,22 @@ def test_unsorted_shape_arithmetic() -> None:
             rest = Constant <value = int64[1] {-1}> ()
         }""")
     assert kind(inferred(proto), "y") == ("float32", (2, 12))
+
+
+def test_long_flat_tensor_costs_no_memory(tmp_path: Path) -> None:
+    """C++ data propagation would make a message of every element of a 1-D tensor."""
+    pytest.importorskip("resource")
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    path = write(model_of([node], {"x": [2**31]}, {"y": [2**31]}), tmp_path / "flat.onnx")
+    code = (
+        "import resource, sys, graphfix; from graphfix.graph import infer\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+        "model = graphfix.load(sys.argv[1]); infer(model)\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 20\n"
+        "assert model.graph.values['y'].shape == (2**31,)"
+    )
+    folder = Path(graphfix.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code, path], cwd=folder, check=True, timeout=60)
 
 
 def test_cycle_leaves_types_unknown_and_ends() -> None:
@@ -303,9 +321,7 @@ def test_integer_division_truncates() -> None:
     nodes = [helper.make_node("Div", ["a", "b"], ["y"])]
     a, b = np.int64([7, -7, 7, -7, 0]), np.int64([2, 2, -2, -2, 5])
     assert_computed_as_onnx_does(nodes, ["y"], {"a": a, "b": b})
-    assert_computed_as_onnx_does(
-        nodes, ["y"], {"a": a.astype(np.int32), "b": b.astype(np.int32)}
-    )
+    assert_computed_as_onnx_does(nodes, ["y"], {"a": a.astype(np.int32), "b": b.astype(np.int32)})
 
 
 def test_integer_division_of_large_numbers_truncates_too() -> None:
@@ -320,7 +336,9 @@ def test_division_by_zero_stays_unknown() -> None:
         helper.make_node("Div", ["a", "zero"], ["d"]),
         helper.make_node("Mod", ["a", "zero"], ["m"]),
     ]
-    proto = model_of(nodes, {"x": [1]}, {"d": None, "m": None}, {"a": np.int64(1), "zero": np.int64(0)})
+    proto = model_of(
+        nodes, {"x": [1]}, {"d": None, "m": None}, {"a": np.int64(1), "zero": np.int64(0)}
+    )
     values = inferred(proto).graph.values
     assert values["d"].known is None and values["m"].known is None
 
@@ -472,7 +490,10 @@ def test_shape_of_an_open_input_is_not_constant() -> None:
 
 
 def test_large_results_are_folded_but_not_computed() -> None:
-    nodes = [helper.make_node("Expand", ["one", "dims"], ["e"]), helper.make_node("Add", ["x", "e"], ["y"])]
+    nodes = [
+        helper.make_node("Expand", ["one", "dims"], ["e"]),
+        helper.make_node("Add", ["x", "e"], ["y"]),
+    ]
     constants = {"one": np.float32([1]), "dims": np.int64([100_000])}
     value = inferred(model_of(nodes, {"x": [1]}, {"y": None}, constants)).graph.values["e"]
     assert value.is_folded and value.known is None

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from builders import external, relu, text_model, write
 from onnx import helper
 
 import graphfix
 from graphfix import GraphfixError, UnreadableModel
 from graphfix.graph import reading
 from graphfix.graph.tensors import ExternalReference, read_tensor
+from tests.builders import external, relu, text_model, write
 
 
 def zip_archive() -> bytes:

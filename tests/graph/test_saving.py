@@ -10,13 +10,13 @@ import onnx
 import onnx.checker
 import onnx.numpy_helper
 import pytest
-from builders import BOOL, NESTED_IF, external, model_of, relu, text_model, write
 from onnx import helper
 
 import graphfix
 from graphfix import UsageError
 from graphfix.graph import Model
 from graphfix.graph.tensors import read_tensor
+from tests.builders import BOOL, NESTED_IF, external, model_of, relu, text_model, write
 
 WEIGHTS = np.float32([1, 2, 3, 4]).tobytes()
 

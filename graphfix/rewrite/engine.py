@@ -1,0 +1,357 @@
+"""The engine: finds sites, lets them through one gate, commits them, keeps count.
+
+Only the engine edits. Buckets by root operator and a work list make the cost that of the nodes plus
+what fired; a rule whose roots do not occur costs nothing. A commit must lower the potential, so
+rewriting ends without a cap on rounds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from graphfix.graph import Graph, Model, Node
+from graphfix.rewrite.builder import MARK
+from graphfix.rewrite.island import Island, cut_out
+from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
+from graphfix.rewrite.proof import Proof, prove
+from graphfix.rewrite.rule import Exactness, No, Rule, Site
+from graphfix.support import Tables, Target
+
+VERIFY = ("site", "model", "off")
+
+
+@dataclass
+class Statistics:
+    """What one rule did: tried, missed (by reason), refused by the gate (by reason), fired."""
+
+    tried: int = 0
+    fired: int = 0
+    missed: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Change:
+    """One commit: the rule, the nodes that went and came, and the proof of its kind of site."""
+
+    rule: str
+    exactness: str
+    before: list[str]
+    after: list[str]
+    scope: str
+    proof: Proof | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as the log has it."""
+        return {
+            "rule": self.rule,
+            "exactness": self.exactness,
+            "before": self.before,
+            "after": self.after,
+            "scope": self.scope,
+            "proof": self.proof.to_json() if self.proof is not None else None,
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a kind of site: None in `problem` lets it pass."""
+
+    problem: str | None
+    proof: Proof | None
+    types: dict[str, tuple[str | None, tuple[Any, ...] | None]]
+
+
+class Engine:
+    """Rewrites one model for one target."""
+
+    def __init__(
+        self, model: Model, target: Target, tables: Tables, rules: Sequence[Rule],
+        *, verify: str = "site", approximate: bool = False,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self.target = target
+        self.tables = tables
+        self.verify = verify
+        self.approximate = approximate
+        self.changes: list[Change] = []
+        self.statistics: dict[str, Statistics] = {rule.name: Statistics() for rule in rules}
+        self.failed_proofs: list[tuple[str, str, Proof]] = []
+        self._buckets: dict[str, list[Rule]] = {}
+        for rule in rules:
+            for root in rule.roots:
+                self._buckets.setdefault(root, []).append(rule)
+        self._verdicts: dict[tuple[str, bytes], Verdict] = {}
+        self._potentials: dict[bytes, Potential] = {}
+        self._names: set[str] = set()
+        self._origins: dict[str, str] = {}
+        self.added: set[Node] = set()  # the nodes that commits brought
+
+    # ------------------------------------------------------------------ running
+
+    def run(
+        self, *, converting_from: int | None = None, only: Callable[[Node], bool] | None = None
+    ) -> None:
+        """Rewrite until no rule fires any more.
+
+        `converting_from`: the opset of the nodes while the model is on its way to `emit_opset`;
+        then each original node for which `only` holds is tried once, and what rules add is left
+        alone.
+        """
+        self._names = _all_names(self.model.graph)
+        for graph in list(self.model.graph.graphs()):
+            self._run_graph(graph, converting_from, only)
+
+    def _run_graph(
+        self, graph: Graph, converting_from: int | None, only: Callable[[Node], bool] | None
+    ) -> None:
+        work = deque(
+            n for n in graph.ordered() if _key(n) in self._buckets and (only is None or only(n))
+        )
+        waiting = set(work)
+        while work:
+            node = work.popleft()
+            waiting.discard(node)
+            if node.is_removed:
+                continue
+            added = self._try_rules(node, graph, converting_from)
+            if added is None or converting_from is not None:
+                continue
+            # what is new, what feeds it and what it feeds may match now
+            for candidate in _neighbourhood(added, graph):
+                if candidate not in waiting and _key(candidate) in self._buckets:
+                    waiting.add(candidate)
+                    work.append(candidate)
+
+    def _try_rules(
+        self, node: Node, graph: Graph, converting_from: int | None
+    ) -> list[Node] | None:
+        for rule in self._buckets[_key(node)]:
+            statistics = self.statistics[rule.name]
+            statistics.tried += 1
+            answer = rule.match(node, graph)
+            if isinstance(answer, No):
+                statistics.missed[answer.reason] += 1
+                continue
+            problem, proof, island = self.judge(rule, answer, graph, converting_from)
+            if problem is not None:
+                statistics.refused[problem] += 1
+                continue
+            statistics.fired += 1
+            return self._commit(rule, answer, graph, island, proof)
+        return None
+
+    # ------------------------------------------------------------------ the gate
+
+    def judge(
+        self, rule: Rule, site: Site, graph: Graph, converting_from: int | None = None
+    ) -> tuple[str | None, Proof | None, Island | None]:
+        """Return (why the gate refuses or None, the proof, the island)."""
+        if rule.exactness is Exactness.APPROXIMATE and not self.approximate:
+            return "it is approximate and was not asked for", None, None
+        problem = _structure_problem(site, graph)
+        if problem is not None:
+            return problem, None, None
+        opset = converting_from or self.model.emit_opset
+        island = cut_out(site, graph, opset, self.model.emit_opset)
+        key = (rule.name, island.key)
+        if key not in self._verdicts:
+            self._verdicts[key] = self._judge_island(rule, island, converting_from is not None)
+            verdict = self._verdicts[key]
+            if verdict.proof is not None and verdict.proof.ok is False:
+                self.failed_proofs.append((rule.name, str(site.drop[0].name), verdict.proof))
+        verdict = self._verdicts[key]
+        return verdict.problem, verdict.proof, island
+
+    def _judge_island(self, rule: Rule, island: Island, converting: bool) -> Verdict:
+        try:
+            problem = boundary_problem(island)
+        except Exception as error:  # what a rule built cannot even be inferred: its own defect
+            return Verdict(f"the rule built an invalid site: {error}", None, {})
+        if problem is not None:
+            return Verdict(problem, None, {})
+        opset = self.model.emit_opset
+        found = findings_of(island.after, opset, self.target, self.tables)
+        after = potential_of(island.after, found)
+        if converting:
+            # the node has no meaning at the new opset, or another one: it counts as bad
+            before = Potential(1, 0, 1)
+        else:
+            before = potential_of(
+                island.before, findings_of(island.before, opset, self.target, self.tables)
+            )
+        # an Identity that stands for "an existing value takes over" is no node of the rewrite
+        after = Potential(after.bad, after.weight, after.nodes - island.takeovers)
+        if not after < before:
+            worst = next((f.message for f in found if f.effect in ("rejected", "miscompiled")), "")
+            return Verdict(
+                "it would not lower the potential" + (f": {worst}" if worst else ""), None, {}
+            )
+        proof = None
+        if self.verify != "off":
+            proof = prove(island, rule.exactness, rule.tolerance)
+            if proof.ok is not True:
+                return Verdict(f"the proof failed: {proof.reason}", proof, {})
+        return Verdict(None, proof, {})
+
+    # ------------------------------------------------------------------ committing
+
+    def commit_adapter(self, site: Site, graph: Graph, island: Island, proof: Proof) -> None:
+        """Commit an edit of the opset planner, which brings its own proof."""
+        adapter = Rule()
+        adapter.name = "opset/adapt"
+        self.statistics.setdefault(adapter.name, Statistics()).fired += 1
+        self._commit(adapter, site, graph, island, proof)
+
+    def _commit(
+        self, rule: Rule, site: Site, graph: Graph, island: Island | None, proof: Proof | None
+    ) -> list[Node]:
+        root = site.drop[0]
+        origin = self._origins.get(root.name, root.name) or root.op_type
+        names = self._real_names(site, rule, root)
+        position = max(n.position for n in site.drop)
+        dropped = [n.name or n.op_type for n in site.drop]
+        for node in site.drop:
+            graph.remove_node(node)
+        for tensor in site.constants:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = names[tensor.name]
+            graph.add_initializer(copy)
+        added: list[Node] = []
+        step = 1e-6
+        for index, proto in enumerate(site.nodes):
+            copy_node = onnx.NodeProto()
+            copy_node.CopyFrom(proto)
+            for field_ in (copy_node.input, copy_node.output):
+                for i, name in enumerate(field_):
+                    field_[i] = names.get(name, name)
+            copy_node.name = self._fresh(f"{origin}/{proto.op_type}")
+            self._origins[copy_node.name] = origin
+            for key, text in (("graphfix.rule", rule.name), ("graphfix.origin", origin)):
+                copy_node.metadata_props.add(key=key, value=text)
+            node = graph.add_node(copy_node, position + step * index)
+            added.append(node)
+            self.added.add(node)
+        for old, new in site.replace.items():
+            if not new.startswith(MARK) or names[new] != old:
+                graph.replace_uses(old, names.get(new, new))
+        self._copy_types(island, names, graph)
+        self.changes.append(
+            Change(rule.name, rule.exactness.value, dropped, [n.name for n in added], "", proof)
+        )
+        return added
+
+    def _real_names(self, site: Site, rule: Rule, root: Node) -> dict[str, str]:
+        """Return the names that made-up ones get: old names where they stand in for old values."""
+        taken: dict[str, str] = {}
+        for old, new in site.replace.items():
+            if new.startswith(MARK) and new not in taken:
+                taken[new] = old
+        base = f"{root.name or root.outputs[0]}/{rule.name.rpartition('/')[2]}"
+        made_up = [t.name for t in site.constants]
+        made_up += [name for proto in site.nodes for name in proto.output if name]
+        for name in made_up:
+            if name not in taken:
+                taken[name] = self._fresh(base)
+        return taken
+
+    def _fresh(self, base: str) -> str:
+        name, number = base, 0
+        while name in self._names:
+            number += 1
+            name = f"{base}_{number}"
+        self._names.add(name)
+        return name
+
+    @staticmethod
+    def _copy_types(island: Island | None, names: dict[str, str], graph: Graph) -> None:
+        """Hand the types that were inferred on the island to the new values."""
+        if island is None:
+            return
+        inferred = island.model_after().graph.values
+        for made_up, real in names.items():
+            value = graph.values.get(real)
+            found = inferred.get(island.names.get(made_up, ""))
+            if value is not None and found is not None and value.dtype is None:
+                value.dtype, value.shape = found.dtype, found.shape
+
+
+def _structure_problem(site: Site, graph: Graph) -> str | None:
+    """Return why an edit would break the graph, None when it would not."""
+    dropped = set(site.drop)
+    if any(node.is_removed or node.graph is not graph for node in dropped):
+        return "a node of the site is gone"
+    for node in dropped:
+        for name in node.outputs:
+            value = graph.values.get(name) if name else None
+            if value is None:
+                continue
+            new = site.replace.get(name)
+            outside = [u for u, _ in value.uses if u not in dropped]
+            if new is None and (outside or value.is_output):
+                return "a value that it drops is used elsewhere"
+            is_output = value.is_output or any(index < 0 for _, index in value.uses)
+            if new is not None and not new.startswith(MARK) and is_output:
+                return "an existing value cannot take over an output of the graph"
+            if new is not None and value.is_output and list(site.replace.values()).count(new) > 1:
+                return "one value cannot stand for two outputs of the graph"
+    produced = {name for node in dropped for name in node.outputs if name}
+    needed = [n for proto in site.nodes for n in proto.input] + list(site.replace.values())
+    for name in needed:
+        if name in produced and name not in site.replace:
+            return "a new node uses a value that is dropped"
+    if len(site.drop) > 1 and _makes_cycle(site, graph, dropped):
+        return "it would make a cycle"
+    return None
+
+
+def _makes_cycle(site: Site, graph: Graph, dropped: set[Node]) -> bool:
+    """Whether something that a new node takes depends on what the site gives."""
+    sources = {n for proto in site.nodes for n in proto.input if n and not n.startswith(MARK)}
+    sources.update(v for v in site.replace.values() if not v.startswith(MARK))
+    earliest = min(node.position for node in dropped)
+    stack = [v.producer for n in sources if (v := graph.values.get(n)) and v.producer]
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node in dropped or node in seen or node.position < earliest:
+            continue
+        seen.add(node)
+        before = graph.predecessors(node)
+        if before & dropped:
+            return True
+        stack.extend(before)
+    return False
+
+
+def _neighbourhood(added: list[Node], graph: Graph) -> list[Node]:
+    found = dict.fromkeys(added)
+    for node in added:
+        for name in node.inputs:
+            value = graph.values.get(name) if name else None
+            if value is not None and value.producer is not None:
+                found.setdefault(value.producer)
+        for name in node.outputs:
+            value = graph.values.get(name) if name else None
+            for user, _ in value.uses if value is not None else ():
+                if user.graph is graph:
+                    found.setdefault(user)
+    return list(found)
+
+
+def _key(node: Node) -> str:
+    return node.op_type if node.is_standard else f"{node.domain}::{node.op_type}"
+
+
+def _all_names(root: Graph) -> set[str]:
+    names: set[str] = set()
+    for graph in root.graphs():
+        names.update(graph.values)
+        names.update(node.name for node in graph.nodes)
+    return names

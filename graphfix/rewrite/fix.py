@@ -1,0 +1,168 @@
+"""fix: rewrite a model until ATC takes it, and prove that it computes the same."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from graphfix.analysis import Report, check
+from graphfix.errors import UsageError
+from graphfix.graph import Model, infer, load
+from graphfix.rewrite.engine import VERIFY, Change, Engine, Statistics
+from graphfix.rewrite.opset import Plan, convert, plan
+from graphfix.rewrite.registry import own_rules
+from graphfix.rewrite.rule import Exactness, Rule
+from graphfix.rewrite.whole import WholeProof, compare_models
+from graphfix.support import Tables, Target
+
+
+@dataclass
+class FixReport:
+    """What fix did: check before and after, the opset plan, the changes, what remains."""
+
+    model: Model
+    before: Report
+    after: Report
+    plan: Plan
+    changes: list[Change]
+    statistics: dict[str, Statistics]
+    failed_proofs: list[tuple[str, str, Any]] = field(default_factory=list)
+    verify: str = "site"
+    whole: WholeProof | None = None
+
+    def fired(self) -> Counter[str]:
+        """Return how often each rule fired."""
+        return Counter(change.rule for change in self.changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as the JSON contract `graphfix.fix/1`."""
+        return {
+            "schema": "graphfix.fix/1",
+            "predicted": True,
+            "verify": self.verify,
+            "target": {
+                "cann": self.before.target.release.name,
+                "socs": [s.name for s in self.before.target.socs],
+                "precision_mode": self.before.target.precision_mode,
+            },
+            "opset": {
+                "before": self.plan.source,
+                "after": self.after.opset,
+                "why": self.plan.sentence(),
+                "relabelled": self.plan.relabelled,
+                "adapted": self.plan.adapted,
+                "costs": {str(o): c for o, c in self.plan.costs.items()},
+                "losses": [{"node": n, "op_type": t, "reason": r}
+                           for n, t, r in self.plan.losses],
+            },
+            "changes": [c.to_json() for c in self.changes],
+            "rules": {
+                name: {"tried": s.tried, "fired": s.fired, "missed": dict(s.missed),
+                       "refused": dict(s.refused)}
+                for name, s in sorted(self.statistics.items()) if s.tried or s.fired
+            },
+            "failed_proofs": [{"rule": r, "node": n, "reason": p.reason}
+                              for r, n, p in self.failed_proofs],
+            "whole_model": self.whole.to_json() if self.whole is not None else None,
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+        }  # fmt: skip
+
+
+def fix(
+    model: str | os.PathLike[str] | onnx.ModelProto | Model,
+    target: Target | None = None,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    opset: int | None = None,
+    rules: Sequence[Rule] | None = None,
+    tables: Tables | None = None,
+    verify: str = "site",
+    approximate: bool = False,
+) -> FixReport:
+    """Rewrite a model until ATC takes it; the input is never changed.
+
+    Args:
+        model: a path, a ModelProto, or a loaded Model.
+        target: what to write for; by default the default release without SoC.
+        shapes: static dims for graph inputs, written into the result.
+        opset: force this opset (11 to 18); left out, the one with the fewest rewrites.
+        rules: the rules to use; by default all of graphfix's own but the optional ones.
+        tables: operator tables, for instance with a user's own file on top.
+        verify: `site` proves every distinct site, `model` compares whole outputs too, `off`
+            proves nothing, which the report says.
+        approximate: let rules fire that change results or the contract.
+
+    Raises:
+        UnreadableModel, UsageError.
+    """
+    if verify not in VERIFY:
+        raise UsageError(f"--verify {verify}: known are {', '.join(VERIFY)}.")
+    target = target or Target.of()
+    tables = tables if tables is not None else Tables()
+    original = _loaded(model)
+    before = check(original, target, shapes=shapes, tables=tables)
+    chosen = list(rules if rules is not None else (r for r in own_rules() if not r.optional))
+    work = _copy(original, shapes)
+    infer(work)
+    engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
+    the_plan = plan(work, target, tables, opset)
+    convert(work, the_plan, engine)
+    engine.run()
+    result = Model(work.to_proto(), original.path)
+    after = check(result, target, tables=tables)
+    whole = None
+    if verify == "model":
+        whole = compare_models(original, result, _tolerance(chosen, engine))
+    return FixReport(
+        result,
+        before,
+        after,
+        the_plan,
+        engine.changes,
+        engine.statistics,
+        engine.failed_proofs,
+        verify,
+        whole,
+    )
+
+
+def _tolerance(rules: Sequence[Rule], engine: Engine) -> float:
+    """Return the error that the rounding rules that fired may add up to."""
+    fired = Counter(change.rule for change in engine.changes)
+    limit = sum(
+        fired[rule.name] * rule.tolerance for rule in rules if rule.exactness is not Exactness.EXACT
+    )
+    return max(1e-5, 10 * limit)
+
+
+def _loaded(model: str | os.PathLike[str] | onnx.ModelProto | Model) -> Model:
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, onnx.ModelProto):
+        return Model(model)
+    return load(model)
+
+
+def _copy(model: Model, shapes: Mapping[str, tuple[int, ...]] | None) -> Model:
+    """Return a copy to work on, with functions inlined and bound shapes written in."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    for info in proto.graph.input:
+        if shapes and info.name in shapes:
+            dims = info.type.tensor_type.shape
+            del dims.dim[:]
+            for dim in shapes[info.name]:
+                dims.dim.add(dim_value=dim)
+    if shapes:
+        del proto.graph.value_info[:]
+        for info in proto.graph.output:
+            info.type.tensor_type.ClearField("shape")
+    return Model(proto, model.path)

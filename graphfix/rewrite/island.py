@@ -1,0 +1,197 @@
+"""Island: a site cut out as two small models, before and after, with the same interface.
+
+Everything that is judged of a rewrite is judged on islands: what the target does with the nodes,
+whether the boundary keeps its types, and whether both compute the same. Equal sites make equal
+islands, so each distinct one is judged once, however often it occurs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+import onnx.shape_inference
+
+from graphfix.graph import Graph, Model, Node, Shape, Value, dtypes, infer
+from graphfix.graph.tensors import SMALL_ELEMENTS, element_count, is_external
+from graphfix.rewrite.rule import Site
+
+# constants above this many elements stay inputs of the island: weights are not copied
+_KEPT_ELEMENTS = SMALL_ELEMENTS
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of an island: its name there, dtype and shape."""
+
+    name: str
+    dtype: str | None
+    shape: Shape | None
+
+
+@dataclass
+class Island:
+    """A site before and after. `key` is equal for sites that differ in names alone."""
+
+    before: onnx.ModelProto
+    after: onnx.ModelProto
+    inputs: list[Port]
+    outputs: list[Port]
+    key: bytes
+    names: dict[str, str]  # values of the graph (and made-up ones) -> names on the island
+    takeovers: int = 0  # Identity nodes of `after` that only say "an existing value takes over"
+
+    def model_after(self) -> Model:
+        """Return the rewritten site as a model with inferred types."""
+        model = Model(self.after)
+        infer(model)
+        return model
+
+
+def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> Island:
+    """Return the island of a site.
+
+    Names are replaced by numbers in the order in which they occur, so that equal sites are equal
+    bytes. Small constants come along with their values; large ones become inputs.
+    """
+    names: dict[str, str] = {}
+    dropped = set(site.drop)
+    produced = {name for node in site.drop for name in node.outputs if name}
+    for node in site.drop:
+        for _, inner in node.subgraphs:
+            for name in inner.captured():
+                names.setdefault(name, f"v{len(names)}")
+    inputs: list[Port] = []
+    constants: list[onnx.TensorProto] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        if not name or name in seen or name in produced or name.startswith("%"):
+            return
+        seen.add(name)
+        value = graph.lookup(name)
+        port = names.setdefault(name, f"v{len(names)}")
+        tensor = _small_constant(value)
+        if tensor is not None:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = port
+            constants.append(copy)
+        else:
+            inputs.append(
+                Port(port, value.dtype if value else None, value.shape if value else None)
+            )
+
+    for node in site.drop:
+        for name in node.inputs:
+            visit(name)
+        for _, inner in node.subgraphs:
+            for name in inner.captured():
+                visit(name)
+    for proto in site.nodes:
+        for name in proto.input:
+            visit(name)
+    for new in site.replace.values():
+        visit(new)
+    outputs: list[Port] = []
+    for old in site.replace:
+        value = graph.lookup(old)
+        port = names.setdefault(old, f"v{len(names)}")
+        outputs.append(Port(port, value.dtype if value else None, value.shape if value else None))
+    before = _model(
+        _ordered(site.drop, dropped), constants, inputs, outputs, names, source_opset, graph.model
+    )
+    after_nodes = list(site.nodes)
+    for new_constant in site.constants:
+        copy = onnx.TensorProto()
+        copy.CopyFrom(new_constant)
+        copy.name = names.setdefault(new_constant.name, f"v{len(names)}")
+        constants.append(copy)
+    renamed: dict[str, str] = {}
+    for old, new in site.replace.items():
+        if new.startswith("%") and new not in names and new not in renamed:
+            renamed[new] = names[old]
+        else:
+            # an existing or shared value takes over: the island needs a node that says so
+            after_nodes.append(onnx.helper.make_node("Identity", [new], [old]))
+    names_after = {**names, **renamed}
+    after = _model(after_nodes, constants, inputs, outputs, names_after, target_opset, graph.model)
+    key = before.SerializeToString(deterministic=True) + after.SerializeToString(deterministic=True)
+    takeovers = len(after_nodes) - len(site.nodes)
+    return Island(before, after, inputs, outputs, key, names_after, takeovers)
+
+
+def _small_constant(value: Value | None) -> onnx.TensorProto | None:
+    if value is None or value.constant is None or is_external(value.constant):
+        return None
+    return value.constant if element_count(value.constant) <= _KEPT_ELEMENTS else None
+
+
+def _ordered(nodes: tuple[Node, ...], dropped: set[Node]) -> list[onnx.NodeProto]:
+    return [n.proto for n in sorted(dropped, key=lambda n: n.position)]
+
+
+def _model(
+    nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], inputs: list[Port],
+    outputs: list[Port], names: dict[str, str], opset: int, source: Model,
+) -> onnx.ModelProto:  # fmt: skip
+    model = onnx.ModelProto(ir_version=min(source.proto.ir_version or 8, 10))
+    model.opset_import.add(domain="", version=opset)
+    for entry in source.proto.opset_import:
+        if entry.domain not in ("", "ai.onnx"):
+            model.opset_import.add(domain=entry.domain, version=entry.version)
+    graph = model.graph
+    graph.name = "site"
+    for proto in nodes:
+        copy = graph.node.add()
+        copy.CopyFrom(proto)
+        copy.ClearField("name")
+        copy.ClearField("doc_string")
+        copy.ClearField("metadata_props")
+        for field in (copy.input, copy.output):
+            for i, name in enumerate(field):
+                if name:
+                    field[i] = names.setdefault(name, f"v{len(names)}")
+        for attribute in copy.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, names)
+    for tensor in constants:
+        graph.initializer.append(tensor)
+    for port in inputs:
+        graph.input.append(_info(port))
+    for port in outputs:
+        graph.output.append(_info(port))
+    return model
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """Rename what a branch captures from the island."""
+    own = {i.name for i in graph.input} | {t.name for t in graph.initializer}
+    own |= {o for n in graph.node for o in n.output}
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name not in own and name in names:
+                node.input[i] = names[name]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, {k: v for k, v in names.items() if k not in own})
+    for info in graph.output:
+        if info.name not in own and info.name in names:
+            info.name = names[info.name]
+
+
+def _info(port: Port) -> onnx.ValueInfoProto:
+    info = onnx.ValueInfoProto(name=port.name)
+    tensor = info.type.tensor_type
+    if port.dtype is not None:
+        tensor.elem_type = dtypes.NUMBERS[port.dtype]
+    if port.shape is not None:
+        tensor.shape.SetInParent()
+        for dim in port.shape:
+            if isinstance(dim, int):
+                tensor.shape.dim.add(dim_value=dim)
+            elif dim is not None:
+                tensor.shape.dim.add(dim_param=dim)
+            else:
+                tensor.shape.dim.add()
+    return info

@@ -1,0 +1,88 @@
+"""Judging an island: what the target does with its nodes, and what its boundary looks like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from graphfix.analysis.context import Context
+from graphfix.analysis.findings import Finding
+from graphfix.analysis.kernels import check_kernels
+from graphfix.analysis.parser import check_parser
+from graphfix.analysis.silent import check_silent
+from graphfix.graph import Model, infer
+from graphfix.rewrite.island import Island
+from graphfix.support import Tables, Target
+
+# findings of nodes that the parser makes up: inputs and constants of an island are not the site's
+_PSEUDO = {"Input", "Constant", "FileConstant"}
+
+
+@dataclass(frozen=True, order=True)
+class Potential:
+    """What every commit must lower, compared in this order.
+
+    bad: nodes that are refused or computed differently; weight: fall-backs and other costs that
+    the tables name; nodes: how many there are.
+    """
+
+    bad: int
+    weight: int
+    nodes: int
+
+    def __add__(self, other: Potential) -> Potential:
+        return Potential(self.bad + other.bad, self.weight + other.weight, self.nodes + other.nodes)
+
+    def __sub__(self, other: Potential) -> Potential:
+        return Potential(self.bad - other.bad, self.weight - other.weight, self.nodes - other.nodes)
+
+
+def findings_of(
+    proto: onnx.ModelProto, opset: int, target: Target, tables: Tables
+) -> list[Finding]:
+    """Return what the target does with the nodes of a small model, read at `opset`."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for entry in copy.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = opset
+    model = Model(copy)
+    infer(model)
+    context = Context(model, target, tables)
+    check_parser(context)
+    check_silent(context)
+    check_kernels(context, target.socs)
+    return [f for f in context.findings if f.node is not None and f.op_type not in _PSEUDO]
+
+
+def potential_of(proto: onnx.ModelProto, found: list[Finding]) -> Potential:
+    """Return the potential of a small model with these findings."""
+    bad = len({f.node for f in found if f.effect in ("rejected", "miscompiled")})
+    weight = len({f.node for f in found if f.effect == "fallback"})
+    return Potential(bad, weight, len(proto.graph.node))
+
+
+def boundary_problem(island: Island) -> str | None:
+    """Return how the rewritten site's outputs differ in dtype or shape, None when they agree.
+
+    The types are inferred anew, without what the island declares for its outputs.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(island.after)
+    for info in bare.graph.output:
+        info.ClearField("type")
+    model = Model(bare)
+    infer(model)
+    for port in island.outputs:
+        value = model.graph.values[port.name]
+        if port.dtype is not None and value.dtype is not None and value.dtype != port.dtype:
+            return f"the output would be {value.dtype} instead of {port.dtype}"
+        if port.shape is None or value.shape is None:
+            continue
+        if len(value.shape) != len(port.shape):
+            return f"the output would have rank {len(value.shape)} instead of {len(port.shape)}"
+        for new, old in zip(value.shape, port.shape, strict=True):
+            if isinstance(new, int) and isinstance(old, int) and new != old:
+                return f"the output would have shape {value.shape} instead of {port.shape}"
+    return None

@@ -1,0 +1,218 @@
+"""The opset planner: which opset needs the fewest rewrites, and how the model gets there.
+
+A node whose operator is the same at both opsets is relabelled. One whose operator got a new
+version in between is relabelled when the checker takes it at the new opset and both versions prove
+to compute the same for it; else a rule spells it out, or onnx's version converter adapts it, again
+with proof. A node for which none of that works is a loss: the plan is refused and says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx
+import onnx.checker
+import onnx.defs
+import onnx.version_converter
+
+from graphfix.graph import Graph, Model, Node
+from graphfix.rewrite.builder import Builder
+from graphfix.rewrite.engine import Engine
+from graphfix.rewrite.island import cut_out
+from graphfix.rewrite.proof import prove
+from graphfix.rewrite.rule import Exactness, Site
+from graphfix.support import Tables, Target
+
+CANDIDATES = range(11, 19)
+
+
+@dataclass
+class Plan:
+    """The chosen opset, and what each candidate would have cost.
+
+    `costs`: nodes that need more than a new label, by opset. `losses`: nodes that cannot be
+    brought to the chosen opset, with the reason.
+    """
+
+    source: int
+    target: int
+    costs: dict[int, int]
+    relabelled: int = 0
+    adapted: dict[str, int] = field(default_factory=dict)
+    losses: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        """Say what was chosen and why."""
+        if self.source == self.target:
+            return f"opset {self.source} stays"
+        others = {o: c for o, c in self.costs.items() if o != self.target}
+        near = sorted(others, key=lambda o: (others[o], -o))[:2]
+        why = "; ".join(f"{o} would need {others[o]}" for o in near)
+        return (
+            f"opset {self.source} -> {self.target}: {self.costs[self.target]} nodes need a "
+            f"rewrite there" + (f", {why}" if why else "")
+        )
+
+
+def plan(model: Model, target: Target, tables: Tables, forced: int | None = None) -> Plan:
+    """Choose the opset with the fewest nodes that need more than a new label."""
+    source = model.opset or 0
+    groups: dict[tuple[str, int], int] = {}
+    for node in model.graph.walk():
+        if node.is_standard and node.op_type != "Constant":
+            groups[node.op_type, 0] = groups.get((node.op_type, 0), 0) + 1
+    candidates = [forced] if forced is not None else sorted({*CANDIDATES, source} & {*CANDIDATES})
+    costs = {
+        opset: sum(
+            count
+            for (op_type, _), count in groups.items()
+            if _needs_rewrite(op_type, source, opset, target, tables)
+        )
+        for opset in candidates
+    }
+    best = min(costs, key=lambda o: (costs[o], o != source, abs(o - source), -o))
+    return Plan(source, best, costs)
+
+
+def _needs_rewrite(op_type: str, source: int, opset: int, target: Target, tables: Tables) -> bool:
+    operator = tables.operator(op_type)
+    release = target.release.name
+    if operator is None or operator.registration("ai.onnx", opset, release) is None:
+        return True
+    old, new = _since(op_type, source), _since(op_type, opset)
+    return new is None or (old != new and not _same_signature(op_type, source, opset))
+
+
+def _since(op_type: str, opset: int) -> int | None:
+    try:
+        schema = onnx.defs.get_schema(op_type, max_inclusive_version=opset, domain="")
+    except onnx.defs.SchemaError:
+        return None
+    return int(schema.since_version)
+
+
+def convert(model: Model, chosen: Plan, engine: Engine) -> None:
+    """Bring the model to the chosen opset, or fill `chosen.losses` and leave its label alone."""
+    if chosen.source == chosen.target:
+        return
+    model.emit_opset = chosen.target
+    fits: dict[bytes, bool] = {}
+    engine.run(converting_from=chosen.source, only=lambda node: _is_odd(node, chosen, engine, fits))
+    for graph in model.graph.graphs():
+        for node in graph.nodes:
+            if node in engine.added or not node.is_standard or node.op_type == "Constant":
+                continue
+            if _is_odd(node, chosen, engine, fits):
+                _adapt(node, graph, chosen, engine)
+            else:
+                chosen.relabelled += 1
+    if chosen.losses:
+        model.emit_opset = chosen.source
+        return
+    for entry in model.proto.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = chosen.target
+
+
+def _is_odd(node: Node, chosen: Plan, engine: Engine, fits: dict[bytes, bool]) -> bool:
+    """Whether a node needs more than a new label."""
+    if not node.is_standard or node.op_type == "Constant":
+        return False
+    old, new = _since(node.op_type, chosen.source), _since(node.op_type, chosen.target)
+    if old == new:
+        return False
+    if new is None:
+        return True
+    builder = Builder(node, node.graph)
+    names = builder.copy(node)
+    replace = {o: n for o, n in zip(node.outputs, names, strict=True) if o}
+    island = cut_out(builder.site(replace), node.graph, chosen.source, chosen.target)
+    if island.key not in fits:
+        fits[island.key] = _valid(island.after) and (
+            _same_signature(node.op_type, chosen.source, chosen.target)
+            if (proof := prove(island, Exactness.EXACT, 0.0)).ok is None
+            else proof.ok is True
+        )
+    return not fits[island.key]
+
+
+def _valid(model: onnx.ModelProto) -> bool:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception:  # the checker's errors are many; any of them means "not at this opset"
+        return False
+    return True
+
+
+def _same_signature(op_type: str, source: int, opset: int) -> bool:
+    """Whether only the list of allowed types differs between two versions of an operator."""
+    a = onnx.defs.get_schema(op_type, max_inclusive_version=source, domain="")
+    b = onnx.defs.get_schema(op_type, max_inclusive_version=opset, domain="")
+
+    def signature(schema: onnx.defs.OpSchema) -> object:
+        attributes = {
+            n: (int(x.type.value), x.default_value.SerializeToString(), x.required)
+            for n, x in schema.attributes.items()
+        }
+        return attributes, [i.name for i in schema.inputs], [o.name for o in schema.outputs]
+
+    return signature(a) == signature(b)
+
+
+def _adapt(node: Node, graph: Graph, chosen: Plan, engine: Engine) -> None:
+    """Let onnx's version converter write the node anew, with proof; else note the loss."""
+    site = _converted(node, graph, chosen)
+    if isinstance(site, str):
+        chosen.losses.append((node.name, node.op_type, site))
+        return
+    island = cut_out(site, graph, chosen.source, chosen.target)
+    proof = prove(island, Exactness.EXACT, 0.0)
+    if proof.ok is not True:
+        chosen.losses.append(
+            (node.name, node.op_type, f"the adapted form is not proved equal: {proof.reason}")
+        )
+        return
+    engine.commit_adapter(site, graph, island, proof)
+    chosen.adapted[node.op_type] = chosen.adapted.get(node.op_type, 0) + 1
+
+
+def _converted(node: Node, graph: Graph, chosen: Plan) -> Site | str:
+    builder = Builder(node, graph)
+    names = builder.copy(node)
+    replace = {o: n for o, n in zip(node.outputs, names, strict=True) if o}
+    island = cut_out(builder.site(replace), graph, chosen.source, chosen.source)
+    try:
+        result = onnx.version_converter.convert_version(island.before, chosen.target)
+    except Exception as error:
+        text = str(error).split("Conversion", 1)[0].strip().splitlines()
+        return (
+            f"no rule writes it for opset {chosen.target} and onnx has no adapter "
+            f"({(text or ['?'])[-1][:120]})"
+        )
+    real = {port: name for name, port in island.names.items() if not name.startswith("%")}
+    made_up: dict[str, str] = {}
+
+    def rename(name: str) -> str:
+        if not name or (name in real and name not in {p.name for p in island.outputs}):
+            return real.get(name, "")
+        return made_up.setdefault(name, f"%{len(made_up) + 1}")
+
+    nodes, constants = [], []
+    for tensor in result.graph.initializer:
+        if tensor.name not in real:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = rename(tensor.name)
+            constants.append(copy)
+    for proto in result.graph.node:
+        copy_node = onnx.NodeProto()
+        copy_node.CopyFrom(proto)
+        copy_node.name = ""
+        for field_ in (copy_node.input, copy_node.output):
+            for i, name in enumerate(field_):
+                field_[i] = rename(name)
+        nodes.append(copy_node)
+    outputs = {real[p.name]: made_up[p.name] for p in island.outputs if p.name in made_up}
+    if len(outputs) != len(island.outputs):
+        return "onnx's version converter lost an output"
+    return Site((node,), tuple(nodes), tuple(constants), outputs)

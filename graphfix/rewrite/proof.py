@@ -1,0 +1,258 @@
+"""The proof: both islands of a site run on the same inputs and must give the same.
+
+ONNX Runtime with optimizations off, or onnx's reference evaluator where the runtime lacks a kernel.
+Inputs are seeded random numbers and the boundary cases: zeros, ones, negative, huge, tiny, and NaN
+and infinities for rules that promise exactness. Symbolic dims are bound at two sizes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from graphfix.graph import Shape, dtypes
+from graphfix.rewrite.island import Island, Port
+from graphfix.rewrite.rule import Exactness
+
+# symbolic and unknown dims are bound to these, one after the other
+_SIZES = (3, 2)
+# islands with larger inputs are run on one random sample only
+_MANY_ELEMENTS = 1 << 20
+_HUGE_ELEMENTS = 1 << 26
+
+# the greatest error that a dtype's own rounding excuses, relative to max(1, |value|)
+_DTYPE_TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 2e-6, "double": 1e-12}
+
+Inputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The outcome. `ok` is None when neither engine could run the original site."""
+
+    ok: bool | None
+    samples: int
+    max_abs: float
+    reason: str
+    engine: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the proof as the report has it."""
+        return {
+            "proved": self.ok,
+            "samples": self.samples,
+            "max_abs_error": self.max_abs,
+            "engine": self.engine,
+            "reason": self.reason,
+        }
+
+
+def prove(island: Island, exactness: Exactness, tolerance: float) -> Proof:
+    """Run an island before and after and compare."""
+    for engine in ("onnxruntime", "onnx.reference"):
+        before, after = _runner(engine, island.before), _runner(engine, island.after)
+        if before is None or after is None:
+            continue
+        proof = _compare_all(island, before, after, exactness, tolerance, engine)
+        if proof is not None:
+            return proof
+    return Proof(None, 0, 0.0, "neither ONNX Runtime nor the reference evaluator runs the site", "")
+
+
+class _Runner:
+    """One engine with one model; `run` raises whatever the engine raises."""
+
+    def __init__(self, engine: str, model: onnx.ModelProto) -> None:
+        self._session: Any
+        self._names = [o.name for o in model.graph.output]
+        self._wanted = [i.name for i in model.graph.input]
+        if engine == "onnxruntime":
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.log_severity_level = 4
+            options.intra_op_num_threads = 1
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        else:
+            import onnx.reference
+
+            self._session = onnx.reference.ReferenceEvaluator(model)
+
+    def run(self, inputs: Inputs) -> list[Any]:
+        feed = {name: inputs[name] for name in self._wanted}
+        result: list[Any] = self._session.run(self._names, feed)
+        return result
+
+
+def _runner(engine: str, model: onnx.ModelProto) -> _Runner | None:
+    try:
+        return _Runner(engine, model)
+    except Exception:  # an engine's own errors, of many kinds: it cannot run this model
+        return None
+
+
+def _compare_all(
+    island: Island, before: _Runner, after: _Runner, exactness: Exactness, tolerance: float,
+    engine: str,
+) -> Proof | None:  # fmt: skip
+    count, worst = 0, 0.0
+    for inputs in _samples(island, exactness):
+        try:
+            with np.errstate(all="ignore"):
+                expected = before.run(inputs)
+        except Exception:  # inputs that the original itself refuses prove nothing
+            continue
+        try:
+            with np.errstate(all="ignore"):
+                actual = after.run(inputs)
+        except Exception as error:
+            return Proof(
+                False, count, worst, f"the rewritten site fails: {_first_line(error)}", engine
+            )
+        for port, want, have in zip(island.outputs, expected, actual, strict=True):
+            problem, distance = difference(want, have, exactness, tolerance)
+            worst = max(worst, distance)
+            if problem is not None:
+                return Proof(False, count, worst, f"output {port.name}: {problem}", engine)
+        count += 1
+    if count == 0:
+        return None
+    return Proof(True, count, worst, "equal" if worst == 0 else f"max error {worst:.2g}", engine)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def difference(
+    want: Any, have: Any, exactness: Exactness, tolerance: float
+) -> tuple[str | None, float]:
+    """Return (what is wrong or None, greatest error relative to max(1, |value|))."""
+    if isinstance(want, list) or isinstance(have, list):
+        if type(want) is not type(have) or len(want) != len(have):
+            return "another sequence", float("inf")
+        results = [difference(w, h, exactness, tolerance) for w, h in zip(want, have, strict=True)]
+        bad = next((r for r in results if r[0] is not None), None)
+        return bad or (None, max((r[1] for r in results), default=0.0))
+    want, have = np.asarray(want), np.asarray(have)
+    if want.dtype != have.dtype:
+        return f"dtype {have.dtype} instead of {want.dtype}", float("inf")
+    if want.shape != have.shape:
+        return f"shape {have.shape} instead of {want.shape}", float("inf")
+    if want.dtype.kind not in "fV" and want.dtype.name != "bfloat16":
+        equal = bool((want == have).all())
+        return (None, 0.0) if equal else (_where(want, have), float("inf"))
+    w, h = want.astype(np.float64), have.astype(np.float64)
+    same = (w == h) | (np.isnan(w) & np.isnan(h))
+    if bool(same.all()):
+        return None, 0.0
+    if exactness is Exactness.EXACT:
+        return _where(want, have), float(np.nanmax(np.abs(w - h), initial=0.0))
+    limit = max(tolerance, _DTYPE_TOLERANCE.get(_name(want), tolerance))
+    with np.errstate(all="ignore"):
+        error = np.abs(w - h) / np.maximum(1.0, np.abs(w))
+    error = np.where(same, 0.0, error)
+    if not bool(np.isfinite(error).all()) or float(error.max()) > limit:
+        return _where(want, have, error), float(np.nan_to_num(error, nan=np.inf).max())
+    return None, float(error.max())
+
+
+def _name(array: np.ndarray) -> str:
+    return {"float64": "double"}.get(str(array.dtype.name), str(array.dtype.name))
+
+
+def _where(want: np.ndarray, have: np.ndarray, error: np.ndarray | None = None) -> str:
+    if error is not None:
+        worst = np.nan_to_num(error, nan=np.inf) == np.nan_to_num(error, nan=np.inf).max()
+    else:
+        worst = ~((want == have) | ((want != want) & (have != have)))
+    index = tuple(int(i) for i in np.argwhere(worst)[0])
+    return f"{have[index]!r} instead of {want[index]!r} at {list(index)}"
+
+
+# ---------------------------------------------------------------------- inputs
+
+
+def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
+    seed = zlib.crc32(island.key)
+    for round_, size in enumerate(_SIZES):
+        shapes = {p.name: _bound(p.shape, size) for p in island.inputs}
+        if any(s is None for s in shapes.values()):
+            return  # an unknown rank: nothing can be made up for it
+        total = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values() if s is not None)
+        if total > _HUGE_ELEMENTS:
+            return
+        rng = np.random.default_rng(seed + round_)
+        yield {p.name: random_input(rng, p, shapes[p.name]) for p in island.inputs}
+        if total > _MANY_ELEMENTS:
+            return
+        if round_ == 0:
+            yield {p.name: random_input(rng, p, shapes[p.name], 4) for p in island.inputs}
+            for kind in _boundaries(exactness):
+                yield {p.name: _boundary(rng, p, shapes[p.name], kind) for p in island.inputs}
+        if not any(_is_open(p.shape) for p in island.inputs):
+            return
+
+
+def _bound(shape: Shape | None, size: int) -> tuple[int, ...] | None:
+    return None if shape is None else tuple(d if isinstance(d, int) else size for d in shape)
+
+
+def _is_open(shape: Shape | None) -> bool:
+    return shape is not None and any(not isinstance(d, int) for d in shape)
+
+
+def _boundaries(exactness: Exactness) -> Mapping[str, float]:
+    finite = {"zeros": 0.0, "ones": 1.0, "negative": -2.5, "huge": 3e4, "tiny": 1e-6}
+    if exactness is Exactness.EXACT:
+        return {**finite, "nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+    return finite
+
+
+def random_input(
+    rng: np.random.Generator, port: Port, shape: tuple[int, ...] | None, spread: float = 1.0
+) -> np.ndarray:
+    """Return seeded input data for a port: normal floats, small integers, random bools."""
+    assert shape is not None
+    dtype = port.dtype or "float32"
+    if dtype in dtypes.FLOATS:
+        return _as(rng.normal(0, spread, shape), dtype)
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype == "string":
+        return rng.choice(np.array(["a", "b", ""], object), shape)
+    low = 0 if dtype.startswith("u") or spread == 1.0 else -2
+    return _as(rng.integers(low, 2 if spread == 1.0 else 5, shape), dtype)
+
+
+def _boundary(
+    rng: np.random.Generator, port: Port, shape: tuple[int, ...] | None, kind: str
+) -> np.ndarray:
+    assert shape is not None
+    dtype = port.dtype or "float32"
+    if dtype not in dtypes.FLOATS:
+        return random_input(rng, port, shape)
+    values = {"zeros": 0.0, "ones": 1.0, "negative": -2.5, "huge": 3e4, "tiny": 1e-6}
+    if kind in values:
+        data = rng.normal(1, 0.1, shape) * values[kind]
+        return _as(np.round(data) if kind in ("zeros", "ones") else data, dtype)
+    data = rng.normal(0, 1, shape)
+    if data.size:
+        data.flat[rng.integers(0, data.size)] = float(kind)
+    return _as(data, dtype)
+
+
+def _as(data: np.ndarray, dtype: str) -> np.ndarray:
+    number = dtypes.NUMBERS[dtype]
+    known = dtypes.numpy_dtype(number)
+    if known is not None:
+        return np.asarray(data).astype(known)
+    return np.asarray(data).astype(onnx.helper.tensor_dtype_to_np_dtype(number))
