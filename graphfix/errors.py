@@ -22,7 +22,7 @@ class UsageError(GraphfixError):
 class UnreadableModel(GraphfixError):
     """A path that holds no ONNX model.
 
-    `atc_code` is the cause (a key of `[codes]` in `op_support/releases/*.toml`) under which ATC
+    `atc_cause` is the cause (a key of `[codes]` in `op_support/releases/*.toml`) under which ATC
     would refuse the file; None when ATC never gets to see a file.
     """
 

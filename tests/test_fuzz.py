@@ -347,3 +347,43 @@ def test_damaged_models_are_written_without_loss(seed: int) -> None:
     assert content(written.graph) == content(proto.graph)
     with contextlib.suppress(DecodeError):
         assert onnx.ModelProto.FromString(written.SerializeToString()) == written
+
+
+# ---------------------------------------------------------------------- found by the tests above
+
+
+def _long_operator(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].op_type = "x" * 300
+
+
+def _huge_opset(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 2**62
+
+
+def _half_a_float(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].CopyFrom(helper.make_node("Add", ["x", "w"], ["y"]))
+    proto.graph.initializer.add(name="w", data_type=1, dims=[1], raw_data=b"\0\0")
+
+
+def _no_utf8(proto: onnx.ModelProto) -> None:
+    data = proto.SerializeToString().replace(b"Relu", b"R\xffl\xfe")
+    proto.ParseFromString(data)
+
+
+@pytest.mark.parametrize("change", [_long_operator, _huge_opset, _half_a_float, _no_utf8])
+def test_known_damage(tmp_path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+    proto = relu()
+    change(proto)
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    for seed in range(6):
+        assert_report_or_error(tmp_path / "model.onnx", random.Random(seed))
+
+
+def test_graph_attribute_without_graph_is_written_as_it_is() -> None:
+    proto = branches()
+    node = proto.graph.node[-1]
+    node.attribute.add(name="z", type=onnx.AttributeProto.GRAPH)
+    assert Model(proto).to_proto().graph.node[-1] == node
+    inner = node.attribute[0].g
+    node.attribute[0].type = onnx.AttributeProto.INT
+    assert Model(proto).to_proto().graph.node[-1].attribute[0].g == inner

@@ -111,12 +111,21 @@ def check(
     target = target or Target.of()
     tables = tables if tables is not None else Tables()
     context = Context(loaded, target, tables, frozenset(custom_ops))
-    infer(loaded, shapes)
+    inferred = infer(loaded, shapes)
     check_parser(context)
     report = _report_of(loaded, target)
     refusal = first_refusal(context.findings)
     report.accepted = refusal is None
     report.error_code = refusal.error_code if refusal is not None else None
+    if not inferred and loaded.proto.HasField("graph"):
+        context.add(
+            "shapes-unknown",
+            "ONNX's shape inference does not take the model: checks that need "
+            "ranks or dtypes are silent.",
+            evidence="onnx.shape_inference",
+            certainty="proved",
+            stage="run",
+        )
     if loaded.proto.HasField("graph"):
         _check_graph(context, loaded, report, shapes, weights)
     context.findings.sort(key=lambda f: (EFFECT_ORDER.index(f.effect), f.code))

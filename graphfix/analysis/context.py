@@ -131,12 +131,12 @@ class Context:
     ) -> Finding:
         """Add the finding that a constraint of the tables states."""
         fix = constraint.fix if constraint.fix in self.known_rules else None
+        details.setdefault("effect", constraint.effect)
         remedy = view.text(constraint.advice)
         return self.add(
             constraint.finding,
             view.text(constraint.says),
             node,
-            effect=constraint.effect,
             headline=f"{node.op_type}: {constraint.says}",
             remedy=remedy,
             fix=fix,

@@ -183,13 +183,10 @@ def _choose(choices: list[KernelChoice], node: Node, opset: int) -> KernelChoice
 
 
 def _dtypes(node: Node, choice: KernelChoice | None) -> tuple[str | None, ...]:
-    names: list[str] = node.inputs
+    values = node.values
     if choice is not None and choice.inputs is not None:
-        names = [names[i] if 0 <= i < len(names) else "" for i in choice.inputs]
-    here, anywhere = node.graph.values.get, node.graph.lookup
-    return tuple(
-        [v.dtype if n and (v := here(n) or anywhere(n)) is not None else None for n in names]
-    )
+        values = [values[i] if 0 <= i < len(values) else None for i in choice.inputs]
+    return tuple([None if v is None else v.dtype for v in values])
 
 
 def _dtype(value: Value | None) -> str | None:

@@ -77,11 +77,12 @@ def _check_epsilon(context: Context, node: Node, epsilon: float) -> None:
     if 0 < epsilon < FP16_TINY:
         context.add(
             "epsilon-underflows-fp16",
-            f"epsilon {epsilon:.3g} becomes 0 in float16.",
+            f"epsilon {epsilon:.3g} is 0 in float16; whether the kernel adds it in float32 is not "
+            "known.",
             node,
-            headline=f"{node.op_type}: epsilon {epsilon:.0e} becomes 0",
+            headline=f"{node.op_type}: epsilon {epsilon:.0e} is 0 in float16",
             evidence=_EVIDENCE,
-            certainty="high",
+            certainty="low",
             stage="run",
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from graphfix.analysis.context import Context
 from graphfix.analysis.kernels import DATA_DEPENDENT, FEW_DYNAMIC, SHAPE_INPUT
-from graphfix.graph import Graph, Node, Shape, Value
+from graphfix.graph import Dim, Graph, Node, Shape, Value
 from graphfix.support.target import Soc
 
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Where", "Pow", "Equal", "Less", "Greater", "And", "Or"}
@@ -167,8 +167,9 @@ def _baked_reshape(node: Node) -> str | None:
         kept = [i for i, d in enumerate(target) if d == 0 and i < len(dims)]
         target = [d for d in target if d != 0]
         dims = [d for i, d in enumerate(dims) if i not in kept]
-    fixed = math.prod(d for d in dims if isinstance(d, int))
-    symbols = [str(d) for d in dims if not isinstance(d, int)]
+    fixed, symbols = _factors(dims)
+    if fixed is None:
+        return None
     wanted = math.prod(d for d in target if d > 0)
     shown = f"[{show_shape(shape)}]"
     text = ",".join(map(str, target))
@@ -187,6 +188,27 @@ def _baked_reshape(node: Node) -> str | None:
     if fixed != wanted:
         return f"The constant shape [{text}] does not fit {shown}: it was traced at another size"
     return None
+
+
+def _factors(dims: list[Dim]) -> tuple[int | None, list[str]]:
+    """Return (product of all known factors, symbols); (None, []) for other expressions.
+
+    torch writes products of symbols as `12*s72`.
+    """
+    fixed, symbols = 1, []
+    for dim in dims:
+        if isinstance(dim, int):
+            fixed *= dim
+            continue
+        for factor in str(dim).split("*"):
+            word = factor.strip()
+            if word.isdigit():
+                fixed *= int(word)
+            elif word.replace("_", "a").replace(".", "a").isalnum():
+                symbols.append(word)
+            else:
+                return None, []
+    return fixed, symbols
 
 
 def _baked_expand(node: Node) -> str | None:

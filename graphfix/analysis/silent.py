@@ -19,6 +19,9 @@ def check_silent(context: Context) -> None:
     for graph in context.model.graph.graphs():
         for group in context.groups(graph):
             _check_group(context, group)
+            if group[0].op_type in _PASS_ON and group[0].is_standard:
+                for node in group:
+                    _check_sequence(context, node)
 
 
 def _check_group(context: Context, group: list[Node]) -> None:
@@ -31,11 +34,14 @@ def _check_group(context: Context, group: list[Node]) -> None:
             holding = [*holding, *_after_conversion(context, node)]
         for constraint, view in holding:
             if _is_silent(constraint):
+                # a suspicion is worth a note, not an alarm
+                effect = "note" if constraint.certainty == "low" else constraint.effect
                 context.add_constraint(
                     constraint,
                     view,
                     node,
-                    stage="compile" if constraint.effect == "rejected" else "run",
+                    effect=effect,
+                    stage="compile" if effect == "rejected" else "run",
                 )
     opset = context.opset(sample)
     if not unregistered and sample.is_standard and opset is not None:
@@ -43,6 +49,27 @@ def _check_group(context: Context, group: list[Node]) -> None:
         if schema:
             for node in group:
                 _check_kinds(context, node, schema)
+
+
+# operators that hand any kind of value on, for which GE knows tensors alone
+_PASS_ON = frozenset({"Identity", "If"})
+
+
+def _check_sequence(context: Context, node: Node) -> None:
+    """Report sequences and optional values where GE has no form for them (GF406)."""
+    for index in range(len(node.outputs)):
+        value = node.output(index)
+        if value is not None and value.kind in ("sequence", "optional"):
+            context.add(
+                "sequence-value",
+                f"Output {index} is a {value.kind}; GE has no {node.op_type} for that.",
+                node,
+                headline=f"{node.op_type} of a {value.kind}",
+                evidence="ops-math similar_opp_onnx_plugin.cpp (August 2026)",
+                certainty="medium",
+                stage="compile",
+            )
+            return
 
 
 def _is_silent(constraint: Constraint) -> bool:

@@ -40,6 +40,7 @@ class Node:
         "position",
         "proto",
         "subgraphs",
+        "values",
     )
 
     def __init__(self, proto: onnx.NodeProto, graph: Graph, position: float) -> None:
@@ -50,6 +51,7 @@ class Node:
         self.domain: str = proto.domain
         self.inputs: list[str] = list(proto.input)
         self.outputs: list[str] = list(proto.output)
+        self.values: list[Value | None] = []  # behind `inputs`, one by one; None for empty names
         self.is_removed = False
         self._attributes: dict[str, onnx.AttributeProto] | None = None
         self.subgraphs: Sequence[tuple[str, Graph]] = ()
@@ -71,9 +73,7 @@ class Node:
 
     def input(self, index: int) -> Value | None:
         """Return the value at an input position; None when missing or left empty."""
-        if index < len(self.inputs) and self.inputs[index]:
-            return self.graph.lookup(self.inputs[index])
-        return None
+        return self.values[index] if index < len(self.values) else None
 
     def output(self, index: int) -> Value | None:
         """Return the value at an output position; None when missing or left empty."""
@@ -157,6 +157,7 @@ class Graph:
                     if producer is not None and producer.position >= node.position:
                         self._sorted = False
                     used.uses.append((node, index))
+                    node.values.append(used)
                 else:
                     self._register_input(node, index, name)
             if node.op_type in _WITH_SUBGRAPHS or node.domain not in ("", "ai.onnx"):
@@ -197,9 +198,11 @@ class Graph:
         if name:
             value = self.lookup(name) or self._value(name)
             value.uses.append((node, index))
+            node.values.append(value)
             if value.graph is not self and value.producer is not None:
                 value.graph._note_capture(self, value.producer)
         else:
+            node.values.append(None)
             self.has_empty_inputs = True
 
     def _note_capture(self, inner: Graph, producer: Node) -> None:
@@ -425,8 +428,13 @@ class Graph:
                 self._forget(value)
         node.inputs[index] = name
         node.proto.input[index] = name
+        node.values[index] = None
         if name:
-            (node.graph.lookup(name) or node.graph._value(name)).uses.append((node, index))
+            new = node.graph.lookup(name) or node.graph._value(name)
+            new.uses.append((node, index))
+            node.values[index] = new
+        else:
+            node.graph.has_empty_inputs = True
 
     def replace_uses(self, old: str, new: str) -> None:
         """Let everything that uses `old` use `new`, in subgraphs too.

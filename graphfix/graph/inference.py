@@ -37,23 +37,26 @@ _SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 
-def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
+def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> bool:
     """Fill `shape`, `dtype` and `known` of the model's values as far as they can be told.
 
     `shapes` binds graph inputs by name to static dims; raises UsageError when a name is no input or
-    the dims do not fit what the model declares. The protobuf is not changed.
+    the dims do not fit what the model declares. The protobuf is not changed. Returns whether ONNX's
+    inference took the model; if not, only what the file itself states is known.
     """
     bound = _bind(model, shapes or {})
     replaced: dict[str, onnx.NodeProto] = {}
     for _ in range(_MAX_ROUNDS):
-        _read_types(model.graph, _inferred(model, bound, replaced))
+        inferred = _inferred(model, bound, replaced)
+        _read_types(model.graph, inferred)
         for name, shape in bound.items():
             model.graph.values[name].shape = shape
         propagate(model.graph)
         news = _news(model.graph, replaced)
         if not news:
-            return
+            break
         replaced.update(news)
+    return inferred is not None
 
 
 def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
@@ -98,7 +101,7 @@ def _inferred(
 
 def _is_heavy(model: Model) -> bool:
     nodes = len(model.graph.nodes)
-    return bool(model.proto.ByteSize() > max(_HEAVY_BYTES, _HEAVY_BYTES_PER_NODE * nodes))
+    return bool(model.byte_size > max(_HEAVY_BYTES, _HEAVY_BYTES_PER_NODE * nodes))
 
 
 def _light_copy(

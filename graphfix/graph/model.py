@@ -17,9 +17,13 @@ class Model:
     their references, and only `read_tensor` opens a file.
     """
 
-    def __init__(self, proto: onnx.ModelProto, path: Path | None = None) -> None:
+    def __init__(
+        self, proto: onnx.ModelProto, path: Path | None = None, byte_size: int | None = None
+    ) -> None:
         self.proto = proto
         self.path = path
+        # of the message; counting it anew costs time that reading the file has paid already
+        self.byte_size: int = proto.ByteSize() if byte_size is None else byte_size
         self.graph = Graph(proto.graph, self)
         self.emit_opset = self.opset or 0  # the opset that rewrites write for
 

@@ -28,7 +28,6 @@ def propagate(graph: Graph) -> None:
     A value is folded when it follows from constants and static shapes alone; its array is known
     when it is small and its operator is one of those that can be computed here.
     """
-    lookup = graph.lookup
     for node in graph.ordered():
         if node.subgraphs:
             for _, subgraph in node.subgraphs:
@@ -37,12 +36,10 @@ def propagate(graph: Graph) -> None:
         op_type = node.op_type
         if op_type not in _FROM_SHAPE:
             constant = bool(node.inputs)
-            for name in node.inputs:
-                value = lookup(name) if name else None
-                if value is None or (value.constant is None and not value.is_folded):
-                    constant = not name
-                    if not constant:
-                        break
+            for value in node.values:
+                if value is not None and value.constant is None and not value.is_folded:
+                    constant = False
+                    break
             if not constant or op_type.startswith("Random"):
                 continue
             for index in range(len(node.outputs)):

@@ -54,7 +54,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise UnreadableModel(_what_it_is(file, data), "unreadable") from error
     if not (proto.HasField("graph") or proto.opset_import):
         raise UnreadableModel(_what_it_is(file, data), "unreadable")
-    return Model(proto, file)
+    return Model(proto, file, len(data))
 
 
 def _read_bytes(file: Path) -> bytes:

@@ -106,6 +106,14 @@ class Value:
         else:
             self.dtype = None
 
+    @property
+    def kind(self) -> str:
+        """`tensor`, or `sequence`, `optional`, `map`, `sparse_tensor` where a type says so."""
+        if self.constant is None and self._info is not None:
+            written = self._info.type.WhichOneof("value")
+            return "tensor" if written is None else str(written).removesuffix("_type")
+        return "tensor"
+
     def forget(self) -> None:
         """Drop what was inferred or computed: the producer or the constant has changed."""
         self.set_info(None)

@@ -199,7 +199,10 @@ def test_types_inside_branches() -> None:
         g (bool c, float[2, 3] x) => (float[2, 3] y) {
             a = Transpose <perm = [1, 0]> (x)
             y = If (c) <
-                then_branch = t () => (float[m, n] t) { d = Cast <to = 10> (a) t = Cast <to = 1>(d) },
+                then_branch = t () => (float[m, n] t) {
+                    d = Cast <to = 10> (a)
+                    t = Cast <to = 1> (d)
+                },
                 else_branch = e () => (float[m, n] e) { e = Relu(a) }
             >
         }""")

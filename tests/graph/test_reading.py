@@ -59,7 +59,7 @@ def test_other_files_are_told_for_what_they_are(tmp_path: Path, name: str) -> No
 
 
 def test_folders(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableModel, match="holds no .onnx file"):
+    with pytest.raises(UnreadableModel, match=r"holds no \.onnx file"):
         graphfix.load(tmp_path)
     write(relu(), tmp_path / "inner.onnx")
     with pytest.raises(UnreadableModel, match=r"inner\.onnx"):

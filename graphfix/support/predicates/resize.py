@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from graphfix.support.conditions import NodeView
 
 # beyond this many output pixels of one axis the question is left open
@@ -33,6 +35,18 @@ def resize_nearest_not_half_pixel(view: NodeView) -> bool:
 def resize_nearest_not_corners(view: NodeView) -> bool:
     """Some output pixel is not floor(x * (in - 1) / (out - 1) + 0.5)."""
     return _differs(view, lambda x, i, o: math.floor(x * (i - 1) / (o - 1) + 0.5) if o > 1 else 0)
+
+
+def resize_scale_inexact(view: NodeView) -> bool:
+    """The constant scales are not out / in on some axis, and nearest then takes other pixels.
+
+    Only sizes reach CANN. Sizes that are not known make it false: the scales of an exporter are
+    exact more often than not.
+    """
+    lengths = _lengths(view)
+    if lengths is None or all(abs(out / size - scale) < 1e-6 for size, out, scale in lengths):
+        return False
+    return _differs(view, lambda x, i, o: x * i // o)
 
 
 def resize_shrinks(view: NodeView) -> bool:
@@ -102,15 +116,18 @@ def _differs(view: NodeView, cann: Callable[[int, int, int], int]) -> bool:
 
 
 def _source_position(mode: str, x: int, size: int, out: int, scale: float) -> float:
+    # in float32, as ONNX Runtime computes it
+    one, half, s = np.float32(1), np.float32(0.5), np.float32(scale)
+    position = np.float32(x)
     if mode == "asymmetric":
-        return x / scale
+        return float(position / s)
     if mode == "align_corners":
-        return x * (size - 1) / (out - 1) if out > 1 else 0.0
+        return float(position * (size - one) / (out - one)) if out > 1 else 0.0
     if mode == "pytorch_half_pixel" and out <= 1:
         return 0.0
     if mode == "tf_half_pixel_for_nn":
-        return (x + 0.5) / scale
-    return (x + 0.5) / scale - 0.5
+        return float((position + half) / s)
+    return float((position + half) / s - half)
 
 
 def _round(mode: str, x: float) -> int:
@@ -128,6 +145,11 @@ def _text(value: object) -> str:
 
 
 PREDICATES = (
-    resize_scales_not_integer, resize_nearest_not_floor, resize_nearest_not_half_pixel,
-    resize_nearest_not_corners, resize_shrinks, resize_outer_axes,
-)  # fmt: skip
+    resize_scales_not_integer,
+    resize_nearest_not_floor,
+    resize_nearest_not_half_pixel,
+    resize_nearest_not_corners,
+    resize_scale_inexact,
+    resize_shrinks,
+    resize_outer_axes,
+)
