@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from graphfix.analysis.silent import check_silent
 from graphfix.errors import UnreadableModel
 from graphfix.graph import Model, infer, load
 from graphfix.support import Soc, Tables, Target, socs
+from graphfix.support.paths import data_folder
 from graphfix.support.target import CURRENT_SOCS
 
 VERDICTS = ("refused", "not compiled", "miscompiled", "degraded", "taken", "unreadable")
@@ -110,7 +112,7 @@ def check(
         loaded = load(model)
     target = target or Target.of()
     tables = tables if tables is not None else Tables()
-    context = Context(loaded, target, tables, frozenset(custom_ops))
+    context = Context(loaded, target, tables, frozenset(custom_ops), shipped_rules())
     inferred = infer(loaded, shapes)
     check_parser(context)
     report = _report_of(loaded, target)
@@ -132,6 +134,17 @@ def check(
     report.findings = context.findings
     report.verdict = _verdict(report)
     return report
+
+
+@cache
+def shipped_rules() -> frozenset[str]:
+    """Return the names of the rewrite rules that remedies may point to, without loading them."""
+    folder = data_folder("rules")
+    return frozenset(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in folder.glob("*/*")
+        if path.suffix in (".py", ".toml") and path.name[0] not in "_."
+    )
 
 
 def _check_graph(

@@ -58,7 +58,7 @@ def _suspects(values: list[Value]) -> list[Value]:
         tensor = value.constant
         assert tensor is not None
         kind = tensor.data_type
-        if kind == 1 and 0 < len(tensor.raw_data) <= 4 * SMALL_ELEMENTS:
+        if kind == 1 and 4 <= len(tensor.raw_data) <= 4 * SMALL_ELEMENTS:
             plain.append(value)
         elif kind in _CHECKED:
             rest.append(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from graphfix.analysis import EFFECT_ORDER, Report, check, unreadable
 from graphfix.analysis.codes import find_code
-from graphfix.cli.options import add_target, shapes_of, tables_of, target_of
+from graphfix.cli.options import add_target, check_output, shapes_of, tables_of, target_of
 from graphfix.errors import UnreadableModel, UsageError
 from graphfix.support import Tables, Target
 
@@ -56,9 +56,8 @@ def run(options: argparse.Namespace) -> int:
     """Check the models, print the report, return the exit code."""
     target, tables = target_of(options), tables_of(options)
     shapes = shapes_of(options.shape)
-    select, ignore = _codes(options.select), _codes(options.ignore)
-    if options.output is not None and options.output.is_dir():
-        raise UsageError(f"--output {options.output}: is a folder; give a file.")
+    select, ignore = _codes("--select", options.select), _codes("--ignore", options.ignore)
+    check_output(options.output, options.models)
     reports = [_check(path, target, tables, shapes, options) for path in options.models]
     for report in reports:
         report.findings = [
@@ -92,13 +91,16 @@ def _check(
         return unreadable(path, target, error)
 
 
-def _codes(text: str) -> list[str]:
+def _codes(option: str, text: str) -> list[str]:
     """Read a list of codes or names; a prefix such as GF2 stands for all codes that start so."""
     found = []
     for word in (w.strip() for w in text.split(",") if w.strip()):
         upper = word.upper()
         is_prefix = upper.startswith("GF") and len(upper) < 5 and upper[2:].isdigit()
-        found.append(upper if is_prefix else find_code(word).code)
+        try:
+            found.append(upper if is_prefix else find_code(word).code)
+        except UsageError as error:
+            raise UsageError(f"{option} {error}") from None
     return found
 
 

@@ -7,6 +7,7 @@ import textwrap
 
 from tabulate import tabulate
 
+from graphfix.analysis.check import shipped_rules
 from graphfix.analysis.codes import BY_NAME, CODES, Code, find_code
 from graphfix.errors import UsageError, nearest
 from graphfix.support import Constraint, Tables
@@ -21,8 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "word",
         nargs="?",
         metavar="CODE",
-        help="GF101, opset-not-registered, or Resize/antialias-linear; left out: a list",
+        help="GF101, opset-not-registered, Resize/antialias-linear, or a rule; left out: a list",
     )
+    parser.add_argument("--model", metavar="M", help="a model in which to try a rule")
+    parser.add_argument("--node", metavar="N", help="the node at which to try it")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,11 +38,24 @@ def run(options: argparse.Namespace) -> int:
             "\nthat of a constraint, which check names in JSON and `graphfix ops Resize` lists."
         )
         return 0
-    if "/" in options.word:
+    if options.word in shipped_rules():
+        print(_rule_page(options))
+    elif "/" in options.word:
         print(_constraint_page(options.word))
     else:
         print(_code_page(find_code(options.word)))
     return 0
+
+
+def _rule_page(options: argparse.Namespace) -> str:
+    """Return a rule's page, or, with --model and --node, what its matcher answers there."""
+    from graphfix.rewrite.explain import why
+    from graphfix.rewrite.registry import own_rules
+
+    rule = next(r for r in own_rules() if r.name == options.word)
+    if options.model is None:
+        return f"{rule.name}  ({rule.exactness.value})\n\n{rule.page}"
+    return why(rule, options.model, options.node)
 
 
 def _wrap(text: str, indent: str = "") -> str:

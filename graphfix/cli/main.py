@@ -17,6 +17,8 @@ EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_INTERNAL = 0, 1, 2, 3
 
 COMMANDS = {
     "check": "what ATC will do with a model, node by node",
+    "fix": "rewrite a model until ATC takes it, and prove that it computes the same",
+    "rules": "the rewrite rules",
     "ops": "is an operator supported: opsets, dtypes, kernels, on what evidence",
     "explain": "what a finding means and what to do",
     "socs": "the values of --soc and what is known of them",

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from graphfix.errors import UsageError
+from graphfix.analysis.codes import BY_NAME
+from graphfix.errors import TableError, UsageError, nearest
 from graphfix.support import Tables, Target, releases
 from graphfix.support.target import DEFAULT_PRECISION_MODE
 
@@ -48,7 +49,17 @@ def target_of(options: argparse.Namespace) -> Target:
 
 def tables_of(options: argparse.Namespace) -> Tables:
     """Return the tables with the user's files on top."""
-    return Tables.with_files(options.op_support)
+    tables = Tables.with_files(options.op_support)
+    for path, operators in tables.overlays:
+        for name in operators:
+            operator = tables.operator(name)
+            for constraint in operator.constraints if operator is not None else ():
+                if constraint.finding not in BY_NAME:
+                    raise TableError(
+                        f"--op-support {path}: {constraint.key}: no finding is called "
+                        f"{constraint.finding!r}. {nearest(constraint.finding, BY_NAME)}"
+                    )
+    return tables
 
 
 def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -67,3 +78,16 @@ def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             )
         shapes[name.strip()] = numbers
     return shapes
+
+
+def check_output(output: Path | None, inputs: Iterable[str]) -> None:
+    """Refuse an --output that is a folder or one of the inputs. Raises UsageError."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise UsageError(f"--output {output}: is a folder; give a file.")
+    for path in map(Path, inputs):
+        if output.exists() and path.exists() and output.samefile(path):
+            raise UsageError(
+                f"--output {output}: is an input, which is never changed; give another."
+            )

@@ -217,7 +217,7 @@ class Graph:
         found: list[tuple[str, Graph]] = []
         for attribute in node.proto.attribute:
             kind = attribute.type
-            if kind == _GRAPH or (kind == 0 and attribute.HasField("g")):
+            if holds_graph(attribute):
                 found.append((attribute.name, Graph(attribute.g, self.model, self, node)))
             elif kind == _GRAPHS:
                 found.extend(
@@ -394,11 +394,13 @@ class Graph:
                 if value is not None:
                     value.uses = [u for u in value.uses if u != (inner, index)]
                     self._forget(value)
-        for _, graph in node.subgraphs:
-            for name in graph.outputs:
-                value = self.lookup(name)
-                if value is not None:
-                    value.uses = [u for u in value.uses if u != (node, -1)]
+        for inner in self._nodes_within(node):
+            for _, graph in inner.subgraphs:
+                for name in graph.outputs:
+                    value = graph.lookup(name)
+                    if value is not None:
+                        value.uses = [u for u in value.uses if u != (inner, -1)]
+                        self._forget(value)
         for name in node.outputs:
             value = self.values.get(name)
             if value is None:
@@ -407,6 +409,8 @@ class Graph:
             if value.producer is node:
                 value.producer = rivals.pop(0) if rivals else None
                 value.constant = self.initializers.get(name)
+                if value.producer is not None and value.producer.op_type == "Constant":
+                    value.constant = constant_tensor(value.producer)
                 value.forget()
             elif node in rivals:
                 rivals.remove(node)
@@ -491,6 +495,11 @@ class Graph:
         """Drop a value that nothing gives and nothing uses; its value_info goes when written."""
         if not value.exists and not value.uses and not value.is_output:
             value.graph.values.pop(value.name, None)
+
+
+def holds_graph(attribute: onnx.AttributeProto) -> bool:
+    """Whether an attribute holds one graph; a type that is not set is overlooked."""
+    return attribute.type in (_GRAPH, onnx.AttributeProto.UNDEFINED) and attribute.HasField("g")
 
 
 def constant_tensor(node: Node) -> onnx.TensorProto | None:

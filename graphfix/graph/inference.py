@@ -25,6 +25,7 @@ from graphfix.graph.value import Shape, declared_shape
 _HEAVY_BYTES = 1 << 22
 _HEAVY_BYTES_PER_NODE = 1024
 _MAX_ROUNDS = 6
+_MANY_ELEMENTS = 1 << 16
 
 # inputs by position whose values decide output shapes
 _SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
@@ -46,17 +47,37 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
     """
     bound = _bind(model, shapes or {})
     replaced: dict[str, onnx.NodeProto] = {}
+    symbols = False
     for _ in range(_MAX_ROUNDS):
-        inferred = _inferred(model, bound, replaced)
+        inferred = _inferred(model, bound, replaced, symbols)
         _read_types(model.graph, inferred)
         for name, shape in bound.items():
             model.graph.values[name].shape = shape
         propagate(model.graph)
         news = _news(model.graph, replaced)
-        if not news:
-            break
         replaced.update(news)
+        if not news:
+            if symbols or not _symbols_would_help(model.graph):
+                break
+            symbols = True
     return inferred is not None
+
+
+def _symbols_would_help(graph: Graph) -> bool:
+    """Whether ONNX's own propagation, which knows symbols too, may tell more, and safely.
+
+    It keeps every element of 1-D tensors as an object: one of 2^31 elements would take all memory.
+    """
+    if not any(node.op_type in ("Shape", "Size") for node in graph.nodes):
+        return False
+    vague = False
+    for value in graph.values.values():
+        shape = value.shape
+        if shape is None or any(not isinstance(d, int) for d in shape):
+            vague = True
+        elif len(shape) == 1 and isinstance(shape[0], int) and shape[0] > _MANY_ELEMENTS:
+            return False
+    return vague
 
 
 def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
@@ -86,12 +107,12 @@ def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shap
 
 
 def _inferred(
-    model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto]
+    model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto], symbols: bool
 ) -> onnx.GraphProto | None:
     proto = model.proto
     if bound or replaced or _is_heavy(model) or not model.graph.is_sorted():
         proto = _light_copy(model, bound, replaced)
-    for data_prop in (True, False):
+    for data_prop in (True, False) if symbols else (False,):
         try:
             return onnx.shape_inference.infer_shapes(proto, data_prop=data_prop).graph
         except Exception:  # whatever the C++ side dislikes: types stay unknown, which is honest

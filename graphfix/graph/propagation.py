@@ -124,6 +124,8 @@ def _unsqueeze(node: Node, inputs: list[Array | None]) -> Array:
     if axes is None:
         raise ValueError("axes")
     rank = data.ndim + len(axes)
+    if any(not -rank <= axis < rank for axis in axes):
+        raise ValueError("axis out of range")
     for axis in sorted(a % rank for a in axes):
         data = np.expand_dims(data, axis)
     return data
@@ -146,9 +148,12 @@ def _slice(node: Node, inputs: list[Array | None]) -> Array:
     steps = [1] * len(starts) if steps is None else steps
     index: list[slice] = [slice(None)] * data.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        # an end below -size with a negative step means "to the first element, inclusive"
-        stop = None if step < 0 and end < -data.shape[axis] else end
-        index[axis] = slice(start, stop, step)
+        size = data.shape[axis]
+        if step < 0:
+            # ONNX clamps the start to the first element; an end below -size includes it
+            start = max(start, -size)
+            end = None if end < -size else end
+        index[axis] = slice(start, end, step)
     return np.asarray(data[tuple(index)])
 
 
@@ -172,13 +177,11 @@ def _div(_: Node, inputs: list[Array | None]) -> Array:
     if a.dtype.kind in "iu":
         if not np.all(b):
             raise ValueError("division by zero")
-        return np.asarray(np.trunc(a / b).astype(a.dtype) if _is_exact(a, b) else a // b)
+        floor = a // b
+        # ONNX truncates: one more where the floor lies below a negative quotient
+        short = (floor * b != a) & ((a < 0) != (b < 0))
+        return np.asarray((floor + short).astype(a.dtype))
     return np.asarray(np.divide(a, b).astype(a.dtype))
-
-
-def _is_exact(a: Array, b: Array) -> bool:
-    # float64 holds integers of this size exactly, so truncation is ONNX's integer division
-    return bool(np.all(np.abs(a) < 2**52) and np.all(np.abs(b) < 2**52))
 
 
 def _mod(node: Node, inputs: list[Array | None]) -> Array:

@@ -14,6 +14,8 @@ from graphfix.graph.model import Model
 # GE refuses a larger file (E13015); protobuf itself ends at the same size
 MAX_FILE_BYTES = 2**31 - 1
 
+_PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
+
 _TELL_TALES: tuple[tuple[bytes, str, str], ...] = (
     (
         b"PK\x03\x04",
@@ -21,7 +23,7 @@ _TELL_TALES: tuple[tuple[bytes, str, str], ...] = (
         "Export it to ONNX first: torch.onnx.export(model, args, 'model.onnx').",
     ),
     (
-        b"\x80\x02",
+        b"\x80",
         "a Python pickle, which is what torch.save writes (.pt, .pth)",
         "Load it in PyTorch and export it to ONNX: torch.onnx.export(model, args, 'model.onnx').",
     ),
@@ -54,7 +56,16 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise UnreadableModel(_what_it_is(file, data), "unreadable") from error
     if not (proto.HasField("graph") or proto.opset_import):
         raise UnreadableModel(_what_it_is(file, data), "unreadable")
-    return Model(proto, file, len(data))
+    model = Model(proto, file, len(data))
+    for graph in model.graph.graphs():
+        texts = [*graph.values, *(node.op_type for node in graph.nodes)]
+        if not all(type(text) is str for text in texts):  # text that is no UTF-8 arrives as bytes
+            raise UnreadableModel(
+                f"{file}: names in the model are no valid text (UTF-8): it is damaged. Export or "
+                "download it again.",
+                "unreadable",
+            )
+    return model
 
 
 def _read_bytes(file: Path) -> bytes:
@@ -101,7 +112,7 @@ def _about_folder(file: Path) -> str:
 
 def _what_it_is(file: Path, data: bytes) -> str:
     for magic, what, then in _TELL_TALES:
-        if data.startswith(magic):
+        if data.startswith(magic) and (magic != b"\x80" or data[1:2] in _PICKLE_PROTOCOLS):
             return f"{file}: not an ONNX model but {what}. {then}"
     if file.suffix == ".om":
         return (

@@ -30,6 +30,14 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{target}: is a folder. Give the path of the .onnx file to write.")
     if model.path is not None and target.exists() and target.samefile(model.path):
         raise UsageError(f"{target}: is the input itself, which is never changed. Write elsewhere.")
+    if model.folder is not None and target.exists():
+        for location in _locations(model.proto):
+            weights = model.folder / location
+            if weights.exists() and target.samefile(weights):
+                raise UsageError(
+                    f"{target}: holds the weights of the input, which are never changed. Write "
+                    "elsewhere."
+                )
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder. Create it first.")
     proto = model.to_proto()
@@ -69,12 +77,7 @@ def _umask() -> int:
 def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Path) -> None:
     if source is None or source.resolve() == folder.resolve():
         return
-    locations = {
-        reference.location
-        for tensor in tensors_of(proto)
-        if (reference := external_reference(tensor)) is not None and reference.is_inside
-    }
-    for location in sorted(locations):
+    for location in _locations(proto):
         old, new = source / location, folder / location
         if not old.exists():
             continue
@@ -88,6 +91,17 @@ def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Pa
         new.parent.mkdir(parents=True, exist_ok=True)
         # a copy, not a link: onnx and others refuse weights that are hard or symbolic links
         _copy_atomically(old, new)
+
+
+def _locations(proto: onnx.ModelProto) -> list[str]:
+    """Return the external files of a model that lie within its folder."""
+    return sorted(
+        {
+            reference.location
+            for tensor in tensors_of(proto)
+            if (reference := external_reference(tensor)) is not None and reference.is_inside
+        }
+    )
 
 
 def _copy_atomically(source: Path, target: Path) -> None:

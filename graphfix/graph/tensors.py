@@ -88,10 +88,13 @@ def read_tensor(tensor: onnx.TensorProto, folder: Path | None) -> np.ndarray | N
     if reference is None or not reference.is_inside or folder is None or dtype is None:
         return None
     try:
-        with (folder / reference.location).open("rb") as file:
+        path = folder / reference.location
+        if not path.is_file():  # a pipe would wait for ever
+            return None
+        with path.open("rb") as file:
             file.seek(reference.offset)
             data = file.read(byte_size(tensor))
-    except OSError:
+    except (OSError, ValueError, OverflowError):
         return None
     if len(data) < byte_size(tensor):
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 
-from graphfix.graph.index import Graph, Node
+from graphfix.graph.index import Graph, Node, holds_graph
 
 
 def graph_proto(graph: Graph) -> onnx.GraphProto:
@@ -37,10 +37,11 @@ def _node_proto(node: Node) -> onnx.NodeProto:
     message.CopyFrom(node.proto)
     inner = iter(graph for _, graph in node.subgraphs)
     for attribute in message.attribute:
+        # the same order and conditions as in the index
         if attribute.type == onnx.AttributeProto.GRAPHS:
             for proto in attribute.graphs:
                 proto.CopyFrom(graph_proto(next(inner)))
-        elif attribute.HasField("g"):
+        elif holds_graph(attribute):
             attribute.g.CopyFrom(graph_proto(next(inner)))
     return message
 

@@ -45,7 +45,10 @@ class Group:
     def remedy(self) -> str:
         """Return what to do."""
         first = self.first
-        return f"graphfix fix: {first.fix}" if first.fix else first.remedy
+        if first.fix is None:
+            return first.remedy
+        words = {"opset": "graphfix fix (opset planner)", "inline": "graphfix fix (inlines them)"}
+        return words.get(first.fix, f"graphfix fix: {first.fix}")
 
 
 def _first_sentence(text: str) -> str:

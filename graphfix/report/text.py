@@ -156,9 +156,10 @@ def _details(groups: list[Group]) -> list[str]:
 def _matrix(matrix: dict[str, Counter[str]]) -> list[str]:
     columns = ("AI Core", "AI CPU", "local", "folded", "none", "unknown", "unregistered")
     used = [c for c in columns if any(counts.get(c) for counts in matrix.values())]
-    head = "nodes by engine".ljust(17) + "".join(c.rjust(14) for c in used)
+    width = min(14, (WIDTH - 17) // max(1, len(used)))
+    head = "nodes by engine".ljust(17) + "".join(c.rjust(width) for c in used)
     rows = [
-        soc.ljust(17) + "".join(str(counts.get(c, 0)).rjust(14) for c in used)
+        soc.ljust(17) + "".join(str(counts.get(c, 0)).rjust(width) for c in used)
         for soc, counts in matrix.items()
     ]
     return [head, *rows]
@@ -201,7 +202,7 @@ def verdict_lines(report: Report) -> list[str]:
     lines = textwrap.wrap(text, WIDTH)
     for soc, engines in report.engines.items():
         parts = [f"{n} {_ENGINE_WORDS[e]}" for e in _ENGINE_WORDS if (n := engines.get(e))]
-        lines.append(f"{soc}: " + ", ".join(parts) + ".")
+        lines += textwrap.wrap(f"{soc}: " + ", ".join(parts) + ".", WIDTH, subsequent_indent="  ")
     return lines
 
 
@@ -223,7 +224,7 @@ def _more(shown: list[Group], verbose: bool, notes: int) -> str:
             "--verbose lists nodes and evidence" + (f", and {notes} notes" if notes else "")
         )
     parts.append("--format json for programs")
-    return "More: " + "; ".join(parts) + "."
+    return textwrap.fill("More: " + "; ".join(parts) + ".", WIDTH, subsequent_indent="      ")
 
 
 def _wrap(text: str) -> str:

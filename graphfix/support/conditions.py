@@ -144,7 +144,7 @@ def schema_attributes(op_type: str, opset: int) -> dict[str, tuple[int, Any]] | 
 def _read_schema(op_type: str, opset: int) -> dict[str, tuple[int, Any]] | None:
     try:
         schema = onnx.defs.get_schema(op_type, max_inclusive_version=opset, domain="")
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError):  # TypeError: no opset has such a number
         return None
     found: dict[str, tuple[int, Any]] = {}
     for name, attribute in schema.attributes.items():

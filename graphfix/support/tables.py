@@ -210,7 +210,7 @@ class Tables:
 
     def _read(self, name: str) -> Operator | None:
         table, where, standard = None, "", True
-        if name.isidentifier():
+        if name.isidentifier() and len(name) < 100:
             for folder in FOLDERS:
                 path = data_folder("op_support") / folder / f"{name}.toml"
                 # a case-insensitive file system would answer for Col2im with Col2Im
@@ -219,6 +219,9 @@ class Tables:
                     break
         for overlay, operators in self.overlays:
             if name in operators:
+                if not isinstance(operators[name], dict):
+                    raise TableError(f"{overlay}: [operator.{name}] must be a table.")
+                _check_types(operators[name], "operator", f"{overlay}: {name}")
                 table = _overlay(table or {"name": name}, operators[name], f"{overlay}: {name}")
                 where = overlay
         return None if table is None else parse_operator(table, where, standard)
@@ -288,13 +291,64 @@ def parse_operator(table: Mapping[str, Any], where: str, standard: bool = True) 
         raise TableError(f"{where}: {error}.") from None
 
 
+_STRINGS = {
+    "name",
+    "summary",
+    "instead",
+    "opsets",
+    "domain",
+    "form",
+    "ge_op",
+    "source",
+    "certainty",
+    "engine",
+    "note",
+    "id",
+    "effect",
+    "finding",
+    "says",
+    "advice",
+    "fix",
+    "code",
+    "stage",
+    "evidence",
+}
+_NUMBERS = {"inputs", "outputs"}
+STAGES = ("parse", "expansion", "compile")
+
+
 def _check_keys(table: Mapping[str, Any], kind: str, where: str) -> None:
+    if not isinstance(table, dict):
+        raise TableError(f"{where}: a {kind} must be a table, found {table!r}.")
     unknown = set(table) - _KEYS[kind]
     if unknown:
         raise TableError(
             f"{where}: a {kind} has no {', '.join(sorted(unknown))}. "
             f"Known: {', '.join(sorted(_KEYS[kind]))}."
         )
+    _check_types(table, kind, where)
+
+
+def _check_types(table: Mapping[str, Any], kind: str, where: str) -> None:
+    for key, value in table.items():
+        nested = kind == "operator" and key in _KEYS and key != "documented"
+        if nested and not isinstance(value, list):
+            raise TableError(f"{where}: {key} must be written [[...{key}]], a list of tables.")
+        if key in _STRINGS and not nested and not isinstance(value, str):
+            raise TableError(f"{where}: {key} of a {kind} must be a text, found {value!r}.")
+        if kind == "registration" and key in _NUMBERS and not isinstance(value, int):
+            raise TableError(f"{where}: {key} of a {kind} must be a number, found {value!r}.")
+        listed = {"becomes", "covers", "releases"} | (
+            {"inputs", "outputs"} if kind == "kernel" else set()
+        )
+        if key in listed and not isinstance(value, list):
+            raise TableError(f"{where}: {key} of a {kind} must be a list, found {value!r}.")
+        if key in ("connected", "connected_if_listed") and not (
+            isinstance(value, list) or value == "all"
+        ):
+            raise TableError(f"{where}: {key} must be a list of positions, found {value!r}.")
+        if key == "when" and not isinstance(value, dict):
+            raise TableError(f"{where}: when must be a table of conditions, found {value!r}.")
 
 
 def _registration(t: Mapping[str, Any], where: str) -> Registration:
@@ -345,6 +399,8 @@ def _constraint(operator: str, t: Mapping[str, Any], where: str) -> Constraint:
         raise TableError(
             f"{place}: certainty {t['certainty']!r} is none of {', '.join(CERTAINTIES)}."
         )
+    if t.get("stage", "parse") not in STAGES:
+        raise TableError(f"{place}: stage {t['stage']!r} is none of {', '.join(STAGES)}.")
     return Constraint(
         operator,
         t["id"],

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 from audit_models import OMITTED, build
-from builders import FLOAT, INT64, model_of
 from onnx import helper
+
+from tests.builders import FLOAT, INT64, model_of
 
 # row -> (model at an opset, the constraint that must be found)
 DEFAULTS: dict[str, tuple[Callable[[int], onnx.ModelProto], str]] = {}

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from builders import BOOL, FLOAT, INT64, NESTED_IF, model_of, text_model
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.builders import BOOL, FLOAT, INT64, NESTED_IF, model_of, text_model
 
 Model = onnx.ModelProto
 MODELS: dict[tuple[str, str], Callable[[], Model]] = {}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from builders import relu
 from general_models import MODELS, single
 from rows import read
 
 import graphfix
 from graphfix.analysis.check import unreadable
+from tests.builders import relu
 
 ROWS = read("general.csv")
 FACTS = {row["id"]: row for row in read("facts.csv")}

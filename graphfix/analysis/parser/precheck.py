@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from graphfix.analysis.context import Context
@@ -83,6 +84,7 @@ def _unregistered(context: Context, node: Node, where: Order) -> None:
             f"{domain}::{op} is a function of the model itself; the parser knows no functions.",
             node,
             headline="calls of model-local functions",
+            fix="inline",
             **details,
         )
     elif opsets:
@@ -98,6 +100,7 @@ def _unregistered(context: Context, node: Node, where: Order) -> None:
                 else f"{op} is registered at {_ranges(opsets)} only"
             ),
             facts={"opsets": opsets},
+            fix="opset",
             **details,
         )
     elif op in _CONTROL_FLOW and domain == "ai.onnx":
@@ -123,8 +126,16 @@ def _unregistered(context: Context, node: Node, where: Order) -> None:
             remedy=f"instead: {instead}"
             if instead
             else "write it out, cut it off, or add a custom operator",
+            fix=_rule_for(context, op),
             **details,
         )
+
+
+def _rule_for(context: Context, op_type: str) -> str | None:
+    """Return the rule that spells an operator out: `decompose/` and its name in snake case."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_type).lower()
+    name = f"decompose/{snake}"
+    return name if name in context.known_rules else None
 
 
 def _foreign(

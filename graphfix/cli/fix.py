@@ -1,0 +1,158 @@
+"""graphfix fix MODEL -o OUT: rewrite a model until ATC takes it, and prove it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from pathlib import Path
+
+import onnx.helper
+from tabulate import tabulate
+
+from graphfix.analysis import EFFECT_ORDER
+from graphfix.cli.options import add_target, check_output, shapes_of, tables_of, target_of
+from graphfix.errors import UsageError
+from graphfix.graph import Model, load, save
+from graphfix.graph.saving import write_atomically
+from graphfix.report.grouping import group
+from graphfix.report.text import render, wants_colour
+from graphfix.rewrite.engine import VERIFY
+from graphfix.rewrite.fix import FixReport, fix
+from graphfix.rewrite.registry import load_folder, own_rules, select
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file; it is never changed")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where the result goes")
+    add_target(parser)
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=D,D,...",
+        help="write static dims of an input into the result; may be repeated",
+    )
+    parser.add_argument("--opset", type=int, metavar="N", help="force this opset (11 to 18)")
+    parser.add_argument("--select", default="", metavar="RULES", help="use only these rules")
+    parser.add_argument("--ignore", default="", metavar="RULES", help="leave these rules out")
+    parser.add_argument("--rules", action="append", default=[], type=Path, metavar="DIR",
+                        help="a folder with rules of your own; may be repeated")  # fmt: skip
+    parser.add_argument("--allow", choices=("approximate",), action="append", default=[],
+                        help="let rules fire that change results or the contract")  # fmt: skip
+    parser.add_argument("--verify", choices=VERIFY, default="site",
+                        help="prove every distinct site (default), compare whole outputs too, or "
+                        "nothing")  # fmt: skip
+    parser.add_argument("--diff", action="store_true", help="show the change as a diff of nodes")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report there")
+    parser.add_argument(
+        "--fail-on",
+        default="rejected",
+        metavar="EFFECT",
+        choices=(*EFFECT_ORDER, "never"),
+        help="exit 1 when something from this effect on remains (default %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fix the model, print what was done, return the exit code."""
+    if options.output is None and not options.dry_run:
+        raise UsageError("fix: say where the result goes with -o OUT, or give --dry-run.")
+    if options.opset is not None and not 11 <= options.opset <= 18:
+        raise UsageError(f"--opset {options.opset}: CANN registers opsets up to 18; give 11 to 18.")
+    check_output(options.output, [options.model])
+    check_output(options.report, [options.model])
+    target, tables = target_of(options), tables_of(options)
+    rules = list(own_rules())
+    for folder in options.rules:
+        extra = load_folder(folder)
+        print(f"rules of {folder}: {', '.join(r.name for r in extra) or 'none'}")
+        rules += extra
+    chosen = select(rules, _words(options.select), _words(options.ignore))
+    original = load(options.model)
+    report = fix(
+        original,
+        target,
+        shapes=shapes_of(options.shape),
+        opset=options.opset,
+        rules=chosen,
+        tables=tables,
+        verify=options.verify,
+        approximate="approximate" in options.allow,
+    )
+    if not options.dry_run:
+        save(report.model, options.output)
+    if options.report is not None:
+        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(options.report, text.encode())
+    print(_text(report, options))
+    if options.diff:
+        print(_diff(original, report.model))
+    worst = report.after.worst()
+    fails = options.fail_on != "never" and worst is not None and EFFECT_ORDER.index(
+        worst) <= EFFECT_ORDER.index(options.fail_on)  # fmt: skip
+    return 1 if fails or (report.whole is not None and report.whole.ok is False) else 0
+
+
+def _words(text: str) -> list[str]:
+    return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def _text(report: FixReport, options: argparse.Namespace) -> str:
+    lines = [report.plan.sentence()]
+    if report.plan.relabelled:
+        adapted = ", ".join(f"{t} {n}" for t, n in sorted(report.plan.adapted.items()))
+        lines[0] += f" (relabelled {report.plan.relabelled:,} nodes" + (
+            f", adapted {adapted})" if adapted else ")")  # fmt: skip
+    for node, op_type, reason in report.plan.losses:
+        lines.append(f"  {node or op_type} ({op_type}) cannot get there: {reason}")
+    rows = []
+    for rule, count in sorted(report.fired().items()):
+        changes = [c for c in report.changes if c.rule == rule]
+        worst = max((c.proof.max_abs for c in changes if c.proof is not None), default=0.0)
+        samples = sum(c.proof.samples for c in changes if c.proof is not None)
+        outcome = "equal" if worst == 0 else f"max error {worst:.1e}"
+        proof = "not proved" if report.verify == "off" else f"{outcome} over {samples} runs"
+        rows.append([rule, count, changes[0].exactness, proof])
+    if report.whole is not None:
+        worst = max((o["max_rel"] for o in report.whole.outputs.values()), default=0.0)
+        rows.append(["whole model", "", "", f"{report.whole.reason}, max rel {worst:.1e}"])
+    if rows:
+        lines += ["", tabulate(rows, ["rule", "sites", "exact", "proof"]), ""]
+    else:
+        lines.append("No rule fired.")
+    for rule, node, failed in report.failed_proofs:
+        lines.append(f"proof failed, rolled back: {rule} at {node}: {failed.reason}")
+    lines += _remaining(report)
+    where = "(dry run)" if options.dry_run else str(options.output)
+    lines.append(f"{where}   {report.before.verdict} -> {report.after.verdict} (predicted)")
+    if report.verify == "off":
+        lines.append("Nothing was proved: --verify off.")
+    text = render(report.after, colour=wants_colour(sys.stdout)) if report.after.findings else ""
+    return "\n".join(lines) + ("\n\n" + text if text else "")
+
+
+def _remaining(report: FixReport) -> list[str]:
+    """Say why no rule helps with what is still refused or computed differently."""
+    lines = []
+    for g in group(report.after.findings):
+        if g.effect not in ("rejected", "miscompiled") or g.first.fix is None:
+            continue
+        statistics = report.statistics.get(g.first.fix)
+        if statistics is None:
+            continue
+        reasons = [*statistics.refused, *statistics.missed]
+        if reasons:
+            lines.append(f"{g.first.fix} did not help at {g.names(2)}: {reasons[0]}")
+    return lines
+
+
+def _diff(before: Model, after: Model) -> str:
+    def lines(model: Model) -> list[str]:
+        return [onnx.helper.printable_node(n.proto) for n in model.graph.ordered()]
+
+    return "\n".join(difflib.unified_diff(lines(before), lines(after), "before", "after",
+                                          lineterm="", n=1))  # fmt: skip
