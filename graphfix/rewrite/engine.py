@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from graphfix.graph import Graph, Model, Node
+from graphfix.graph import Graph, Model, Node, Shape
 from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.island import Island, cut_out
 from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
@@ -64,7 +64,6 @@ class Verdict:
 
     problem: str | None
     proof: Proof | None
-    types: dict[str, tuple[str | None, tuple[Any, ...] | None]]
 
 
 class Engine:
@@ -87,7 +86,7 @@ class Engine:
             for root in rule.roots:
                 self._buckets.setdefault(root, []).append(rule)
         self._verdicts: dict[tuple[str, bytes], Verdict] = {}
-        self._potentials: dict[bytes, Potential] = {}
+        self._types: dict[bytes, dict[str, tuple[str | None, Shape | None]]] = {}
         self._names: set[str] = set()
         self._origins: dict[str, str] = {}
         self.added: set[Node] = set()  # the nodes that commits brought
@@ -172,9 +171,9 @@ class Engine:
         try:
             problem = boundary_problem(island)
         except Exception as error:  # what a rule built cannot even be inferred: its own defect
-            return Verdict(f"the rule built an invalid site: {error}", None, {})
+            return Verdict(f"the rule built an invalid site: {error}", None)
         if problem is not None:
-            return Verdict(problem, None, {})
+            return Verdict(problem, None)
         opset = self.model.emit_opset
         found = findings_of(island.after, opset, self.target, self.tables)
         after = potential_of(island.after, found)
@@ -190,14 +189,14 @@ class Engine:
         if not after < before:
             worst = next((f.message for f in found if f.effect in ("rejected", "miscompiled")), "")
             return Verdict(
-                "it would not lower the potential" + (f": {worst}" if worst else ""), None, {}
+                "it would not lower the potential" + (f": {worst}" if worst else ""), None
             )
         proof = None
         if self.verify != "off":
             proof = prove(island, rule.exactness, rule.tolerance)
             if proof.ok is not True:
-                return Verdict(f"the proof failed: {proof.reason}", proof, {})
-        return Verdict(None, proof, {})
+                return Verdict(f"the proof failed: {proof.reason}", proof)
+        return Verdict(None, proof)
 
     # ------------------------------------------------------------------ committing
 
@@ -269,17 +268,19 @@ class Engine:
         self._names.add(name)
         return name
 
-    @staticmethod
-    def _copy_types(island: Island | None, names: dict[str, str], graph: Graph) -> None:
-        """Hand the types that were inferred on the island to the new values."""
+    def _copy_types(self, island: Island | None, names: dict[str, str], graph: Graph) -> None:
+        """Hand the types that are inferred on the island, once for each kind, to the new values."""
         if island is None:
             return
-        inferred = island.model_after().graph.values
+        if island.key not in self._types:
+            values = island.model_after().graph.values
+            self._types[island.key] = {n: (v.dtype, v.shape) for n, v in values.items()}
+        inferred = self._types[island.key]
         for made_up, real in names.items():
             value = graph.values.get(real)
             found = inferred.get(island.names.get(made_up, ""))
             if value is not None and found is not None and value.dtype is None:
-                value.dtype, value.shape = found.dtype, found.shape
+                value.dtype, value.shape = found
 
 
 def _structure_problem(site: Site, graph: Graph) -> str | None:

@@ -99,7 +99,8 @@ class DecomposeRotaryEmbedding(Rule):
             target=17,
         ),
         Example(
-            "g (float[N,S,24] x, float[16,2] c, float[16,2] s, int64[N,S] p) => (float[N,S,24] y)"
+            "g (float[N,S,24] x, int64[N,S] p) => (float[N,S,24] y)"
+            " <float[2,2] c = {1.0, 1.0, 0.54, 0.99}, float[2,2] s = {0.0, 0.0, 0.84, 0.01}>"
             " { y = RotaryEmbedding<num_heads = 3, rotary_embedding_dim = 4>(x, c, s, p) }",
             after=[
                 "Reshape", "Gather", "Unsqueeze", "Gather", "Unsqueeze", "Split", "Split", "Mul",
@@ -109,8 +110,9 @@ class DecomposeRotaryEmbedding(Rule):
             target=18,
         ),
         Example(
-            "g (float[N,3,S,8] x, float[16,4] c, float[16,4] s, int64[N,S] p)"
-            " => (float[N,3,S,8] y) { y = RotaryEmbedding<interleaved = 1>(x, c, s, p) }",
+            "g (float[N,3,S,4] x, int64[N,S] p) => (float[N,3,S,4] y)"
+            " <float[2,2] c = {1.0, 1.0, 0.54, 0.99}, float[2,2] s = {0.0, 0.0, 0.84, 0.01}>"
+            " { y = RotaryEmbedding<interleaved = 1>(x, c, s, p) }",
             after=[
                 "Gather", "Unsqueeze", "Gather", "Unsqueeze", "Reshape", "Split", "Mul", "Mul",
                 "Sub", "Mul", "Mul", "Add", "Concat", "Reshape",

@@ -44,8 +44,8 @@ class GlobalMaxPool(Rule):
             "{ y = ReduceMax<axes = [2, 3, 4], keepdims = 1>(x) }",
         ),
         Example(
-            "g (float[2,3,L] x) => (float[2,3,1] y) { y = GlobalMaxPool(x) }",
-            after="g (float[2,3,L] x) => (float[2,3,1] y) <int64[1] a = {2}> "
+            "g (float[2,3,D,H,W] x) => (float[2,3,1,1,1] y) { y = GlobalMaxPool(x) }",
+            after="g (float[2,3,D,H,W] x) => (float[2,3,1,1,1] y) <int64[3] a = {2, 3, 4}> "
             "{ y = ReduceMax<keepdims = 1>(x, a) }",
             opset=18,
         ),
