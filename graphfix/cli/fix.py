@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", choices=VERIFY, default="site",
                         help="prove every distinct site (default), compare whole outputs too, or "
                         "nothing")  # fmt: skip
+    parser.add_argument(
+        "--simplify", action="store_true", help="run onnxsim first; dropped if the proof fails"
+    )
     parser.add_argument("--diff", action="store_true", help="show the change as a diff of nodes")
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report there")
@@ -73,8 +76,14 @@ def run(options: argparse.Namespace) -> int:
         rules += extra
     chosen = select(rules, _words(options.select), _words(options.ignore))
     original = load(options.model)
+    start = original
+    if options.simplify:
+        from graphfix.rewrite.simplify import simplify
+
+        start, happened = simplify(original)
+        print(happened)
     report = fix(
-        original,
+        start,
         target,
         shapes=shapes_of(options.shape),
         opset=options.opset,

@@ -121,6 +121,42 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     return Island(before, after, inputs, outputs, key, names_after, takeovers)
 
 
+def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -> Site | str:
+    """Return the site that puts `result`, an edited copy of `island.before`, into the graph.
+
+    Values that the island had keep their places; all others get made-up names. Returns a reason
+    where an output of the island is gone.
+    """
+    outputs = {port.name for port in island.outputs}
+    real = {port: name for name, port in island.names.items() if not name.startswith("%")}
+    made_up: dict[str, str] = {}
+
+    def rename(name: str) -> str:
+        if not name or (name in real and name not in outputs):
+            return real.get(name, "")
+        return made_up.setdefault(name, f"%{len(made_up) + 1}")
+
+    nodes, constants = [], []
+    for tensor in result.graph.initializer:
+        if tensor.name not in real:
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = rename(tensor.name)
+            constants.append(copy)
+    for proto in result.graph.node:
+        node = onnx.NodeProto()
+        node.CopyFrom(proto)
+        node.name = ""
+        for field in (node.input, node.output):
+            for index, name in enumerate(field):
+                field[index] = rename(name)
+        nodes.append(node)
+    replace = {real[name]: made_up[name] for name in outputs if name in made_up}
+    if len(replace) != len(outputs):
+        return "an output of the site is gone"
+    return Site(drop, tuple(nodes), tuple(constants), replace)
+
+
 def _small_constant(value: Value | None) -> onnx.TensorProto | None:
     if value is None or value.constant is None or is_external(value.constant):
         return None

@@ -18,7 +18,7 @@ import onnx.version_converter
 from graphfix.graph import Graph, Model, Node
 from graphfix.rewrite.builder import Builder
 from graphfix.rewrite.engine import Engine
-from graphfix.rewrite.island import cut_out
+from graphfix.rewrite.island import cut_out, read_back
 from graphfix.rewrite.proof import prove
 from graphfix.rewrite.rule import Exactness, Site
 from graphfix.support import Tables, Target
@@ -189,30 +189,4 @@ def _converted(node: Node, graph: Graph, chosen: Plan) -> Site | str:
             f"no rule writes it for opset {chosen.target} and onnx has no adapter "
             f"({(text or ['?'])[-1][:120]})"
         )
-    real = {port: name for name, port in island.names.items() if not name.startswith("%")}
-    made_up: dict[str, str] = {}
-
-    def rename(name: str) -> str:
-        if not name or (name in real and name not in {p.name for p in island.outputs}):
-            return real.get(name, "")
-        return made_up.setdefault(name, f"%{len(made_up) + 1}")
-
-    nodes, constants = [], []
-    for tensor in result.graph.initializer:
-        if tensor.name not in real:
-            copy = onnx.TensorProto()
-            copy.CopyFrom(tensor)
-            copy.name = rename(tensor.name)
-            constants.append(copy)
-    for proto in result.graph.node:
-        copy_node = onnx.NodeProto()
-        copy_node.CopyFrom(proto)
-        copy_node.name = ""
-        for field_ in (copy_node.input, copy_node.output):
-            for i, name in enumerate(field_):
-                field_[i] = rename(name)
-        nodes.append(copy_node)
-    outputs = {real[p.name]: made_up[p.name] for p in island.outputs if p.name in made_up}
-    if len(outputs) != len(island.outputs):
-        return "onnx's version converter lost an output"
-    return Site((node,), tuple(nodes), tuple(constants), outputs)
+    return read_back(island, (node,), result)

@@ -62,7 +62,7 @@ class GemmAlpha(Rule):
             opset=11,
         ),
         Example(
-            'g (float[3,2] x, float[3,2] w) => (float[2,2] y) '
+            "g (float[3,2] x, float[3,2] w) => (float[2,2] y) "
             '{ y = Gemm<alpha = -2.5, transA = 1>(x, w, "") }',
             after=["Gemm", "Mul"],
             opset=13,

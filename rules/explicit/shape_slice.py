@@ -54,8 +54,7 @@ class ShapeSlice(Rule):
             "int64[1] a = {0}> { h = Shape(x)  y = Slice(h, s, e, a) }",
         ),
         Example(
-            "g (float[N,3,M] x) => (int64[1] y) "
-            "{ h = Shape<start = -2, end = -1>(x)  y = Neg(h) }",
+            "g (float[N,3,M] x) => (int64[1] y) { h = Shape<start = -2, end = -1>(x)  y = Neg(h) }",
             after="g (float[N,3,M] x) => (int64[1] y) <int64[1] h = {3}> { y = Neg(h) }",
             opset=15,
         ),
