@@ -125,6 +125,8 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
         samples = sum(c.proof.samples for c in changes if c.proof is not None)
         outcome = "equal" if worst == 0 else f"max error {worst:.1e}"
         proof = "not proved" if report.verify == "off" else f"{outcome} over {samples} runs"
+        if rule.startswith("tidy/"):
+            proof = "names and imports only"
         rows.append([rule, count, changes[0].exactness, proof])
     if report.whole is not None:
         worst = max((o["max_rel"] for o in report.whole.outputs.values()), default=0.0)

@@ -440,6 +440,26 @@ class Graph:
         else:
             node.graph.has_empty_inputs = True
 
+    def set_output(self, node: Node, index: int, name: str) -> None:
+        """Name an output that was left empty; raises ValueError when it has a name."""
+        if node.outputs[index]:
+            raise ValueError(f"output {index} is called {node.outputs[index]!r}")
+        node.outputs[index] = name
+        node.proto.output[index] = name
+        self._add_producer(self._value(name), node)
+
+    def rename_output(self, index: int, name: str) -> None:
+        """Let a branch return another of its values at an output position."""
+        old = self.outputs[index]
+        value = self.lookup(old)
+        if value is not None and value.graph is not self and self.owner is not None:
+            value.uses.remove((self.owner, -1))
+        elif value is not None:
+            value.is_output = False
+        self.outputs[index] = name
+        self.proto.output[index].name = name
+        self._use_as_output(name)
+
     def replace_uses(self, old: str, new: str) -> None:
         """Let everything that uses `old` use `new`, in subgraphs too.
 

@@ -175,14 +175,15 @@ class Engine:
         if problem is not None:
             return Verdict(problem, None)
         opset = self.model.emit_opset
-        found = findings_of(island.after, opset, self.target, self.tables)
+        found = findings_of(island.after, island.inputs, opset, self.target, self.tables)
         after = potential_of(island.after, found)
         if converting:
             # the node has no meaning at the new opset, or another one: it counts as bad
             before = Potential(1, 0, 1)
         else:
             before = potential_of(
-                island.before, findings_of(island.before, opset, self.target, self.tables)
+                island.before,
+                findings_of(island.before, island.inputs, opset, self.target, self.tables),
             )
         # an Identity that stands for "an existing value takes over" is no node of the rewrite
         after = Potential(after.bad, after.weight, after.nodes - island.takeovers)

@@ -17,6 +17,7 @@ from graphfix.rewrite.engine import VERIFY, Change, Engine, Statistics
 from graphfix.rewrite.opset import Plan, convert, plan
 from graphfix.rewrite.registry import own_rules
 from graphfix.rewrite.rule import Exactness, Rule
+from graphfix.rewrite.tidy import tidy
 from graphfix.rewrite.whole import WholeProof, compare_models
 from graphfix.support import Tables, Target
 
@@ -114,8 +115,14 @@ def fix(
     the_plan = plan(work, target, tables, opset)
     convert(work, the_plan, engine)
     engine.run()
+    tidied = tidy(work)
     result = Model(work.to_proto(), original.path)
     after = check(result, target, tables=tables)
+    engine.changes += [
+        Change(rule, "exact", [], [], "", None)
+        for rule, count in sorted(tidied.items())
+        for _ in range(count)
+    ]
     whole = None
     if verify == "model":
         whole = compare_models(original, result, _tolerance(chosen, engine))

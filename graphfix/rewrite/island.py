@@ -22,11 +22,15 @@ _KEPT_ELEMENTS = SMALL_ELEMENTS
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of an island: its name there, dtype and shape."""
+    """An input or output of an island: its name there, dtype and shape.
+
+    `is_inner`: in the graph a node gives the value, so that the parser knows nothing of its type.
+    """
 
     name: str
     dtype: str | None
     shape: Shape | None
+    is_inner: bool = False
 
 
 @dataclass
@@ -78,9 +82,9 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
             copy.name = port
             constants.append(copy)
         else:
-            inputs.append(
-                Port(port, value.dtype if value else None, value.shape if value else None)
-            )
+            inner = value is not None and value.producer is not None
+            dtype, shape = (value.dtype, value.shape) if value is not None else (None, None)
+            inputs.append(Port(port, dtype, shape, inner))
 
     for node in site.drop:
         for name in node.inputs:
@@ -116,7 +120,9 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
             after_nodes.append(onnx.helper.make_node("Identity", [new], [old]))
     names_after = {**names, **renamed}
     after = _model(after_nodes, constants, inputs, outputs, names_after, target_opset, graph.model)
+    inner = bytes(port.is_inner for port in inputs)
     key = before.SerializeToString(deterministic=True) + after.SerializeToString(deterministic=True)
+    key += inner
     takeovers = len(after_nodes) - len(site.nodes)
     return Island(before, after, inputs, outputs, key, names_after, takeovers)
 

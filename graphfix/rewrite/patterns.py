@@ -25,7 +25,7 @@ from graphfix.support.conditions import schema_attributes, show
 
 # operators whose inputs may stand in any order; more than so many inputs are tried as written
 _COMMUTATIVE = frozenset(
-    "Add Mul Max Min Sum Mean And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor".split()
+    ("Add", "Mul", "Max", "Min", "Sum", "Mean", "Equal", "And", "Or", "Xor", "BitwiseAnd")
 )
 _MOST_PERMUTED = 3
 
@@ -113,7 +113,7 @@ class Misses:
     """Why a pattern did not match: the reason of the attempt that came furthest."""
 
     def __init__(self) -> None:
-        self._depth = -1
+        self._depth = -2
         self.reason = "it does not look like the pattern"
 
     def add(self, depth: int, reason: str) -> None:
@@ -148,6 +148,9 @@ class Pattern:
 
     def matches(self, root: Node, misses: Misses) -> Iterator[Match]:
         """Yield every way in which the pattern fits at `root`."""
+        if _key(root) != self.root.key:
+            misses.add(-1, f"it is {_key(root)}, not {self.root.key}")
+            return
         yield from self._node(len(self.nodes) - 1, root, Match(), misses)
 
     def _node(self, index: int, node: Node, match: Match, misses: Misses) -> Iterator[Match]:
@@ -226,14 +229,17 @@ class Pattern:
         producer = value.producer if value is not None else None
         if value is None or producer is None:
             return f"{name} does not come from {wanted.key}"
-        key = producer.op_type if producer.is_standard else f"{producer.domain}::{producer.op_type}"
-        if key != wanted.key:
-            return f"{name} comes from {key}, not from {wanted.key}"
+        if _key(producer) != wanted.key:
+            return f"{name} comes from {_key(producer)}, not from {wanted.key}"
         if producer.graph is not match.nodes[len(self.nodes) - 1].graph:
             return f"{name} is computed outside the branch"
         if producer.outputs.index(value.name) != wanted.outputs.index(name):
             return f"{name} is another output of {wanted.key}"
         return None
+
+
+def _key(node: Node) -> str:
+    return node.op_type if node.is_standard else f"{node.domain}::{node.op_type}"
 
 
 def _attributes(

@@ -35,11 +35,13 @@ from graphfix.support.predicates import PREDICATES
 from graphfix.support.target import read_toml
 
 _RULE_KEYS = frozenset(
-    "page roots exactness fixes tolerance optional form example near_miss".split()
+    ("page", "roots", "exactness", "fixes", "tolerance", "optional", "form", "example", "near_miss")
 )
-_FORM_KEYS = frozenset("before after variables constants when min_opset max_opset".split())
-_EXAMPLE_KEYS = frozenset("before after opset target".split())
-_MISS_KEYS = frozenset("before reason opset target".split())
+_FORM_KEYS = frozenset(
+    ("before", "after", "variables", "constants", "when", "min_opset", "max_opset")
+)
+_EXAMPLE_KEYS = frozenset(["before", "after", "opset", "target"])
+_MISS_KEYS = frozenset(["before", "reason", "opset", "target"])
 
 # what is wrong with a value, None when nothing is
 _Check = Callable[[Match], "str | None"]
@@ -61,6 +63,8 @@ def read_rule(path: Path) -> Rule:
             reader.form(entry, f"form {number}: ")
             for number, entry in enumerate(reader.tables(table, "form"), 1)
         ]
+        if not forms:
+            raise reader.error("form", "a rule has at least one.")
     else:
         forms = [reader.form(own, "")]
     rule = TomlRule(forms)
@@ -217,7 +221,7 @@ class _Reader:
         try:
             before = Pattern(text, optional)
         except PatternError as error:
-            raise self.error(f"{where}before", str(error)) from error
+            raise self.error(f"{where}before", f"{error}.") from error
         names = before.variables | produced(before.nodes)
         checks = [
             check

@@ -8,7 +8,7 @@ Rewrites  Softmax(scale * Q K^T) V, heads split off 3-D inputs and put together 
           mask Add. Rows that may have no key at all are set to zero behind Softmax, as ONNX asks.
 Leaves    A use of qk_matmul_output; nonpad_kv_seqlen and windows (opsets 24 and 25); numbers of
           heads, or without scale a head size, that are not known; integer masks, masks of another
-          type than Q, and from opset 24 on masks that may be shorter than the keys; a scale or
+          type than Q, masks that are shorter than the keys, or may be from opset 24 on; a scale or
           softcap that is negative.
 Exact     rounding: float32 within 1e-5.
 Source    ONNX operator schemas Attention-23, -24 and -25 of onnx 1.23; registrations of the ops-*
@@ -104,9 +104,10 @@ def _mask_problem(mask: Value, q: Value, sizes: _Sizes, opset: int) -> str | Non
         return "the mask is neither bool nor of the type of Q"
     if mask.shape is None or len(mask.shape) > 4 or not mask.shape:
         return "the rank of the mask is not known"
-    if opset < 24:
-        return None
     last = mask.shape[-1]
+    if opset < 24 and (not isinstance(last, int) or sizes.keys is None):
+        # by the schema of 23 the mask broadcasts; readings differ on a single column
+        return None if last != 1 else "the mask may be shorter than the keys"
     same = isinstance(last, str) and last == sizes.new_keys and sizes.past == 0
     if not same and (not isinstance(last, int) or last != sizes.keys):
         return "the mask may be shorter than the keys"
@@ -360,6 +361,13 @@ class DecomposeAttention(Rule):
             " => (float[2,3,4,8] y) { y = Attention(q, k, v, m) }",
             reason="the mask may be shorter than the keys",
             opset=24,
+            target=17,
+        ),
+        NearMiss(
+            "g (float[2,3,4,8] q, float[2,3,5,8] k, float[2,3,5,8] v, float[4,1] m)"
+            " => (float[2,3,4,8] y) { y = Attention(q, k, v, m) }",
+            reason="the mask may be shorter than the keys",
+            opset=23,
             target=17,
         ),
         NearMiss(

@@ -33,9 +33,7 @@ class DecomposeCelu(Rule):
         if alpha == 1.0:
             return b.site(b.op("Elu", x.name, alpha=1.0))
         factor = b.scalar(alpha, x)
-        return b.site(
-            b.op("Mul", b.op("Elu", b.op("Div", x.name, factor), alpha=1.0), factor)
-        )
+        return b.site(b.op("Mul", b.op("Elu", b.op("Div", x.name, factor), alpha=1.0), factor))
 
     examples = (
         Example(

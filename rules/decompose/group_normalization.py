@@ -8,7 +8,7 @@ Rewrites  Reshape to (N, G, -1); D = X - ReduceMean(X); D / Sqrt(ReduceMean(D * 
 Leaves    X whose element type, rank or number of channels is not known; channels that do not divide
           into the groups; scale or bias of another length or type; a stash_type that is no float
           type.
-Exact     rounding: float32 within 2e-4. ONNX's own function takes the variance as
+Exact     rounding: float32 within 5e-4. ONNX's own function takes the variance as
           mean(X * X) - mean(X)^2, which cancels where the mean is far from zero; the centred form
           here does not, so the two differ by what that function loses.
 Source    ONNX operator schemas GroupNormalization-18 and -21 and their function bodies; ops-nn
@@ -34,7 +34,7 @@ class DecomposeGroupNormalization(Rule):
     roots = ("GroupNormalization",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
-    tolerance = 2e-4
+    tolerance = 5e-4
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire when the element type and the number of channels are known."""
@@ -94,7 +94,8 @@ class DecomposeGroupNormalization(Rule):
         Example(
             "g (float[2,6,H,W] x) => (float[2,6,H,W] y)"
             " <float[6] s = {1.0, -0.5, 2.0, 0.1, 1.5, 0.7},"
-            " float[6] b = {0.0, 1.0, -2.0, 0.5, 0.3, -0.2}> { y = GroupNormalization<num_groups = 3, epsilon = 0.001>(x, s, b) }",
+            " float[6] b = {0.0, 1.0, -2.0, 0.5, 0.3, -0.2}>"
+            " { y = GroupNormalization<num_groups = 3, epsilon = 0.001>(x, s, b) }",
             after=[
                 "Reshape", "ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div",
                 "Shape", "Reshape", "Unsqueeze", "Unsqueeze", "Mul", "Add",
@@ -105,7 +106,8 @@ class DecomposeGroupNormalization(Rule):
         Example(
             "g (float[2,8] x) => (float[2,8] y)"
             " <float[8] s = {1.0, -0.5, 2.0, 0.1, 1.5, 0.7, 1.0, 0.9},"
-            " float[8] b = {0.0, 1.0, -2.0, 0.5, 0.3, -0.2, 0.0, 0.0}> { y = GroupNormalization<num_groups = 2>(x, s, b) }",
+            " float[8] b = {0.0, 1.0, -2.0, 0.5, 0.3, -0.2, 0.0, 0.0}>"
+            " { y = GroupNormalization<num_groups = 2>(x, s, b) }",
             after=[
                 "Reshape", "ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div",
                 "Reshape", "Mul", "Add",

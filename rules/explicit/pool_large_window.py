@@ -25,7 +25,7 @@ class PoolLargeWindow(Rule):
 
     roots = ("MaxPool",)
     exactness = Exactness.ROUNDING
-    fixes = ("MaxPool/large-window-auto-pad", "MaxPool/large-window-ceil-mode", "GF302")
+    fixes = ("MaxPool/large-window-auto-pad", "MaxPool/large-window-ceil-mode")
     tolerance = 0.0
 
     def match(self, node: Node, graph: Graph) -> Site | No:
@@ -72,8 +72,8 @@ class PoolLargeWindow(Rule):
 
     examples = (
         Example(
-            "g (float[N,3,20,20] x) => (float[N,3,1,1] y) { y = MaxPool<kernel_shape = [20, 20]>"
-            "(x) }",
+            "g (float[N,3,18,20] x) => (float[N,3,1,1] y) { y = MaxPool"
+            '<auto_pad = "SAME_UPPER", kernel_shape = [20, 20], strides = [20, 20]>(x) }',
             after=["ReduceMax"],
         ),
         Example(
@@ -85,7 +85,7 @@ class PoolLargeWindow(Rule):
             opset=13,
         ),
         Example(
-            "g (float[1,2,45,40] x) => (float[1,2,6,7] y) { y = MaxPool<ceil_mode = 1, "
+            "g (float[1,2,45,40] x) => (float[1,2,7,7] y) { y = MaxPool<ceil_mode = 1, "
             "kernel_shape = [16, 17], pads = [3, 2, 1, 5], strides = [6, 5]>(x) }",
             after=["MaxPool", "MaxPool"],
             opset=11,

@@ -8,7 +8,7 @@ from graphfix.support.conditions import NodeView
 
 def declared_shape(value: Value | None) -> tuple[int | None, ...] | None:
     """Return the shape that the file states for a graph input or initializer, None for others."""
-    if value is None:
+    if value is None or value.name in value.graph.model.inner_inputs:
         return None
     if value.name in value.graph.initializers:
         return tuple(value.graph.initializers[value.name].dims)
@@ -62,7 +62,9 @@ def split_num_outputs_differs(view: NodeView) -> bool:
 def first_input_stored(view: NodeView) -> bool:
     """Input 0 is a graph input or an initializer; of an inner tensor the parser knows no type."""
     value = view.node.input(0)
-    return value is not None and (value.is_input or value.name in value.graph.initializers)
+    if value is None or value.name in value.graph.model.inner_inputs:
+        return False
+    return value.is_input or value.name in value.graph.initializers
 
 
 def input0_shape_unknown_to_parser(view: NodeView) -> bool:
@@ -70,6 +72,8 @@ def input0_shape_unknown_to_parser(view: NodeView) -> bool:
     value = view.node.input(0)
     if value is None:
         return False
+    if value.name in value.graph.model.inner_inputs:
+        return True
     if value.producer is not None:
         return value.producer.op_type != "Constant"
     return declared_shape(value) is None
