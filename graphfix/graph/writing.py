@@ -22,7 +22,7 @@ def graph_proto(graph: Graph) -> onnx.GraphProto:
         else:
             setattr(result, field.name, content)
     for node in graph.ordered():
-        result.node.append(_node_proto(node) if node.subgraphs else node.proto)
+        result.node.append(node_proto(node))
     for tensor in graph.proto.initializer:
         if not tensor.name or tensor.name in graph.initializers:
             result.initializer.append(tensor)
@@ -32,7 +32,10 @@ def graph_proto(graph: Graph) -> onnx.GraphProto:
     return result
 
 
-def _node_proto(node: Node) -> onnx.NodeProto:
+def node_proto(node: Node) -> onnx.NodeProto:
+    """Return a node's message, with its subgraphs as they are now."""
+    if not node.subgraphs:
+        return node.proto
     message = onnx.NodeProto()
     message.CopyFrom(node.proto)
     inner = iter(graph for _, graph in node.subgraphs)

@@ -11,6 +11,7 @@ import onnx.helper
 import onnx.numpy_helper
 
 from graphfix.graph import Graph, Node, Value, dtypes
+from graphfix.graph.writing import node_proto
 from graphfix.rewrite.rule import Site
 
 # made-up names start so, which no file can contain by accident; the engine gives real ones
@@ -62,7 +63,7 @@ class Builder:
     def copy(self, node: Node, inputs: Sequence[str] | None = None, **changes: Any) -> list[str]:
         """Add a copy of a node with other inputs or attributes; an attribute of None is dropped."""
         proto = onnx.NodeProto()
-        proto.CopyFrom(node.proto)
+        proto.CopyFrom(node_proto(node))
         proto.name = ""
         names = [self._fresh() if name else "" for name in node.outputs]
         del proto.output[:]

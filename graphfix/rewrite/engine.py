@@ -145,6 +145,18 @@ class Engine:
             return self._commit(rule, answer, graph, island, proof)
         return None
 
+    def reasons(self, node: Node) -> str:
+        """Say why the rules that start at this operator did not help, as far as they were asked."""
+        said = [
+            f"{rule.name}: {reason}"
+            for rule in self._buckets.get(_key(node), ())
+            for reason in (
+                *self.statistics[rule.name].refused,
+                *self.statistics[rule.name].missed,
+            )
+        ]
+        return "; ".join(said[:2])
+
     # ------------------------------------------------------------------ the gate
 
     def judge(

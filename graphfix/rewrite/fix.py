@@ -111,9 +111,14 @@ def fix(
     chosen = list(rules if rules is not None else (r for r in own_rules() if not r.optional))
     work = _copy(original, shapes)
     infer(work)
-    engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     the_plan = plan(work, target, tables, opset)
+    engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     convert(work, the_plan, engine)
+    if the_plan.losses:
+        # half of it is written for another opset by now: start again and keep the opset
+        work = _copy(original, shapes)
+        infer(work)
+        engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     engine.run()
     tidied = tidy(work)
     result = Model(work.to_proto(), original.path)
@@ -140,12 +145,11 @@ def fix(
 
 
 def _tolerance(rules: Sequence[Rule], engine: Engine) -> float:
-    """Return the error that the rounding rules that fired may add up to."""
-    fired = Counter(change.rule for change in engine.changes)
-    limit = sum(
-        fired[rule.name] * rule.tolerance for rule in rules if rule.exactness is not Exactness.EXACT
-    )
-    return max(1e-5, 10 * limit)
+    """Return the error that the rounding rules that fired excuse in the outputs of the model."""
+    fired = {change.rule for change in engine.changes}
+    rounding = [rule.tolerance for rule in rules
+                if rule.exactness is not Exactness.EXACT and rule.name in fired]  # fmt: skip
+    return max([1e-5, *(10 * tolerance for tolerance in rounding)])
 
 
 def _loaded(model: str | os.PathLike[str] | onnx.ModelProto | Model) -> Model:

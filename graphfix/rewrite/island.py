@@ -14,6 +14,7 @@ import onnx.shape_inference
 
 from graphfix.graph import Graph, Model, Node, Shape, Value, dtypes, infer
 from graphfix.graph.tensors import SMALL_ELEMENTS, element_count, is_external
+from graphfix.graph.writing import node_proto
 from graphfix.rewrite.rule import Site
 
 # constants above this many elements stay inputs of the island: weights are not copied
@@ -25,12 +26,14 @@ class Port:
     """An input or output of an island: its name there, dtype and shape.
 
     `is_inner`: in the graph a node gives the value, so that the parser knows nothing of its type.
+    `is_weight`: in the graph it is a constant too large to come along.
     """
 
     name: str
     dtype: str | None
     shape: Shape | None
     is_inner: bool = False
+    is_weight: bool = False
 
 
 @dataclass
@@ -84,7 +87,8 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
         else:
             inner = value is not None and value.producer is not None
             dtype, shape = (value.dtype, value.shape) if value is not None else (None, None)
-            inputs.append(Port(port, dtype, shape, inner))
+            weight = value is not None and value.is_constant
+            inputs.append(Port(port, dtype, shape, inner, weight))
 
     for node in site.drop:
         for name in node.inputs:
@@ -120,9 +124,9 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
             after_nodes.append(onnx.helper.make_node("Identity", [new], [old]))
     names_after = {**names, **renamed}
     after = _model(after_nodes, constants, inputs, outputs, names_after, target_opset, graph.model)
-    inner = bytes(port.is_inner for port in inputs)
+    flags = bytes(2 * port.is_inner + port.is_weight for port in inputs)
     key = before.SerializeToString(deterministic=True) + after.SerializeToString(deterministic=True)
-    key += inner
+    key += flags
     takeovers = len(after_nodes) - len(site.nodes)
     return Island(before, after, inputs, outputs, key, names_after, takeovers)
 
@@ -170,7 +174,7 @@ def _small_constant(value: Value | None) -> onnx.TensorProto | None:
 
 
 def _ordered(nodes: tuple[Node, ...], dropped: set[Node]) -> list[onnx.NodeProto]:
-    return [n.proto for n in sorted(dropped, key=lambda n: n.position)]
+    return [node_proto(n) for n in sorted(dropped, key=lambda n: n.position)]
 
 
 def _model(

@@ -123,6 +123,9 @@ def _is_odd(node: Node, chosen: Plan, engine: Engine, fits: dict[bytes, bool]) -
         return False
     if new is None:
         return True
+    if node.subgraphs:
+        # its branches are converted node by node; of itself only the list of types has grown
+        return not _same_signature(node.op_type, chosen.source, chosen.target)
     builder = Builder(node, node.graph)
     names = builder.copy(node)
     replace = {o: n for o, n in zip(node.outputs, names, strict=True) if o}
@@ -163,7 +166,7 @@ def _adapt(node: Node, graph: Graph, chosen: Plan, engine: Engine) -> None:
     """Let onnx's version converter write the node anew, with proof; else note the loss."""
     site = _converted(node, graph, chosen)
     if isinstance(site, str):
-        chosen.losses.append((node.name, node.op_type, site))
+        chosen.losses.append((node.name, node.op_type, engine.reasons(node) or site))
         return
     island = cut_out(site, graph, chosen.source, chosen.target)
     proof = prove(island, Exactness.EXACT, 0.0)

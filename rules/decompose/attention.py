@@ -107,7 +107,7 @@ def _mask_problem(mask: Value, q: Value, sizes: _Sizes, opset: int) -> str | Non
     last = mask.shape[-1]
     if opset < 24 and (not isinstance(last, int) or sizes.keys is None):
         # by the schema of 23 the mask broadcasts; readings differ on a single column
-        return None if last != 1 else "the mask may be shorter than the keys"
+        return "the mask may be shorter than the keys" if last == 1 else None
     same = isinstance(last, str) and last == sizes.new_keys and sizes.past == 0
     if not same and (not isinstance(last, int) or last != sizes.keys):
         return "the mask may be shorter than the keys"

@@ -2,8 +2,8 @@
 
 Why       The plugins of ArgMax and ArgMin refuse select_last_index 1 (EZ9999).
 Rewrites  ArgMax<select_last_index = 1>(x) -> (n - 1) - ArgMax(x reversed along the axis);
-          ArgMin likewise, over -x (or its complement for integers), because CANN's ArgMin
-          returns int32.
+          ArgMin likewise, over -x (-1 - x for int32 and int64, float32 for narrower
+          integers), because CANN's ArgMin returns int32.
 Leaves    select_last_index 0; inputs of unknown rank or type.
 Exact     exact for numbers; ONNX does not say which index comes out when NaN is among the values.
 Source    ops-math math/arg_max_v2/framework/argmax_onnx_plugin.cpp, August 2026; ONNX operator
@@ -16,8 +16,7 @@ from graphfix.graph import Graph, Node
 from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
 
 _FLOATS = ("float16", "bfloat16", "float32", "double")
-_LARGEST = {"uint8": 255, "uint16": 65535}
-_SIGNED = ("int8", "int16", "int32", "int64")
+_NARROW = ("int8", "uint8", "int16", "uint16")  # float32 holds all of their values
 
 
 class ArgSelectLastIndex(Rule):
@@ -46,10 +45,10 @@ class ArgSelectLastIndex(Rule):
         if node.op_type == "ArgMin":
             if x.dtype in _FLOATS:
                 source = b.op("Neg", source)
-            elif x.dtype in _SIGNED:
+            elif x.dtype in _NARROW:
+                source = b.op("Neg", b.cast(source, "float32"))
+            elif x.dtype in ("int32", "int64"):
                 source = b.op("Sub", b.scalar(-1, x), source)
-            elif x.dtype in _LARGEST:
-                source = b.op("Sub", b.scalar(_LARGEST[x.dtype], x), source)
             else:
                 return No(f"{x.dtype} has no negation")
         size = x.shape[axis]
@@ -78,8 +77,8 @@ class ArgSelectLastIndex(Rule):
             opset=13,
         ),
         Example(
-            "g (int32[4,3] x) => (int64[1,3] y) { y = ArgMin<select_last_index = 1>(x) }",
-            after=["Sub", "Slice", "ArgMax", "Sub"],
+            "g (int8[4,3] x) => (int64[1,3] y) { y = ArgMin<select_last_index = 1>(x) }",
+            after=["Cast", "Neg", "Slice", "ArgMax", "Sub"],
         ),
         NearMiss(
             "g (float[2,3] x) => (int64[1,3] y) { y = ArgMax<select_last_index = 0>(x) }",

@@ -5,7 +5,7 @@ Why       The parser refuses a Conv that has none of kernel_shape, strides, pads
 Rewrites  Conv(x, w) -> Conv<kernel_shape of w>(x, w); auto_pad SAME_* of 3-D -> pads. A 3-D Conv
           also gets strides, without which it is marked NCHW.
 Leaves    Weights of unknown shape; SAME_* on spatial axes whose size is not a number, unless their
-          stride is 1; a Conv that has its kernel_shape.
+          stride is 1, or whose windows are smaller than the stride; a Conv that has it all.
 Exact     exact.
 Source    ops-nn common/src/framework/conv_onnx_plugin.cpp, August 2026.
 """
@@ -37,6 +37,8 @@ class ConvAttributes(Rule):
             return No("kernel_shape does not fit the weight")
         mode = node.attributes["auto_pad"].s if "auto_pad" in node.attributes else b"NOTSET"
         if rank == 3 and mode in (b"SAME_UPPER", b"SAME_LOWER"):
+            if "pads" in node.attributes and any(node.attributes["pads"].ints):
+                return No("pads stand beside auto_pad, which ONNX forbids")
             x = node.input(0)
             pads = _same_pads(node, kernel, x.shape if x is not None else None, mode)
             if isinstance(pads, No):
@@ -113,7 +115,9 @@ def _same_pads(node: Node, kernel: list[int], shape: Shape | None, mode: bytes) 
         if strides[i] == 1:
             total = window - 1
         elif isinstance(size, int):
-            total = max(0, (-(-size // strides[i]) - 1) * strides[i] + window - size)
+            total = (-(-size // strides[i]) - 1) * strides[i] + window - size
+            if total < 0:
+                return No("the last window ends before the input does")
         else:
             return No("the size of a spatial axis is not a number")
         begin = total // 2 if mode == b"SAME_UPPER" else total - total // 2

@@ -6,7 +6,8 @@ Why       Without kernel_shape the parser refuses the node. A single entry in ou
 Rewrites  kernel_shape from the weight; output_shape, auto_pad SAME_* and VALID -> pads and
           output_padding; auto_pad = NOTSET, which also ends what an earlier node has set.
 Leaves    Weights of unknown shape; an output_shape where the spatial size of the input is not a
-          number, or that pads cannot give; a node that has all of it.
+          number, or that pads cannot give; SAME_* beside output_padding or with a stride
+          above the window; a node that has all of it.
 Exact     exact.
 Source    ops-nn common/src/framework/conv_transpose_onnx_plugin.cpp, August 2026; ONNX operator
           schema ConvTranspose-11.
@@ -42,6 +43,8 @@ class ConvTransposeShape(Rule):
         mode = node.attributes["auto_pad"].s if "auto_pad" in node.attributes else b"NOTSET"
         if written and not shape and mode == b"NOTSET":
             return No("it has its kernel_shape and no output_shape")
+        if mode != b"NOTSET" and any(_list(node, "pads")):
+            return No("pads stand beside auto_pad, which ONNX forbids")
         changes: dict[str, list[int] | str | None] = {"kernel_shape": kernel, "auto_pad": "NOTSET"}
         if shape or mode != b"NOTSET":
             sizes = x.shape[2:] if x is not None and x.shape is not None else (None,) * rank
@@ -62,6 +65,8 @@ class ConvTransposeShape(Rule):
                     total += size * strides[i] - shape[len(shape) - rank + i]
                 elif mode == b"VALID":
                     total = 0
+                if not shape and mode != b"VALID" and (total < 0 or extra[i]):
+                    return No("ONNX does not say what SAME pads here")
                 if total < 0:
                     extra[i], total = extra[i] - total, 0
                     if extra[i] >= max(strides[i], dilations[i]):
@@ -113,6 +118,11 @@ class ConvTransposeShape(Rule):
         NearMiss(
             "g (float[1,2,4] x, float[2,3,K] w) => (float[1,3,M] y) { y = ConvTranspose(x, w) }",
             reason="the shape of the weight is not known",
+        ),
+        NearMiss(
+            "g (float[1,2,4] x, float[2,3,1] w) => (float[1,3,M] y) "
+            '{ y = ConvTranspose<auto_pad = "SAME_UPPER", strides = [2]>(x, w) }',
+            reason="ONNX does not say what SAME pads here",
         ),
         NearMiss(
             "g (float[1,2,4] x, float[2,3,2] w) => (float[1,3,12] y) { y = ConvTranspose"

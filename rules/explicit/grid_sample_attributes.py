@@ -53,18 +53,10 @@ class GridSampleAttributes(Rule):
         ),
         Example(
             "g (float[N,2,3,4] x, float[N,5,6,2] g) => (float[N,2,5,6] y)"
-            ' { y = GridSample<mode = "cubic", padding_mode = "border">(x, g) }',
+            ' { y = GridSample<mode = "bicubic">(x, g) }',
             after="g (float[N,2,3,4] x, float[N,5,6,2] g) => (float[N,2,5,6] y)"
-            ' { y = GridSample<mode = "bicubic", padding_mode = "border">(x, g) }',
-            opset=20,
-            target=17,
-        ),
-        Example(
-            "g (float[1,2,3,4] x, float[1,5,6,2] g) => (float[1,2,5,6] y) { y = GridSample(x, g) }",
-            after="g (float[1,2,3,4] x, float[1,5,6,2] g) => (float[1,2,5,6] y)"
-            ' { y = GridSample<mode = "bilinear", padding_mode = "zeros">(x, g) }',
-            opset=20,
-            target=16,
+            ' { y = GridSample<mode = "bicubic", padding_mode = "zeros">(x, g) }',
+            opset=16,
         ),
         NearMiss(
             "g (float[1,2,3,4] x, float[1,5,6,2] g) => (float[1,2,5,6] y)"
@@ -72,10 +64,10 @@ class GridSampleAttributes(Rule):
             reason="mode and padding_mode are written out",
         ),
         NearMiss(
-            "g (float[1,2,3,4,5] x, float[1,5,6,7,3] g) => (float[1,2,5,6,7] y)"
-            " { y = GridSample(x, g) }",
-            reason="below opset 20 only 4-D inputs are sampled",
-            opset=20,
-            target=17,
+            "g (float[1,2,3,4] x, float[1,5,6,2] g) => (float[1,2,5,6] y)"
+            ' { y = GridSample<align_corners = 1, mode = "bilinear", padding_mode = "border">(x, g)'
+            " }",
+            reason="mode and padding_mode are written out",
+            opset=18,
         ),
     )

@@ -58,12 +58,6 @@ class IsInfOneSided(Rule):
             " { y = IsInf<detect_negative = 0, detect_positive = 0>(x) }",
             after="g (float[3] x) => (bool[3] y) { y = Less(x, x) }",
         ),
-        Example(
-            "g (float16[3] x) => (bool[3] y) { y = IsInf<detect_positive = 0>(x) }",
-            after=["Cast", "Less", "IsInf", "And"],
-            opset=20,
-            target=17,
-        ),
         NearMiss(
             "g (float[2] x) => (bool[2] y) { y = IsInf<detect_negative = 1>(x) }",
             reason="it looks for both signs",

@@ -3,19 +3,21 @@
 Why       CANN treats SAME_LOWER as SAME_UPPER, so that an odd row of padding lands on the wrong
           side; with 3-D windows auto_pad is dropped for AveragePool and LpPool.
 Rewrites  auto_pad SAME_UPPER and SAME_LOWER -> pads; ceil_mode goes, SAME rounds up by itself.
-Leaves    Spatial axes whose size is not a number, unless their stride is 1; dilated windows.
-Exact     exact.
+Leaves    Spatial axes whose size is not a number, unless their stride is 1; dilated windows;
+          windows below the stride, where ONNX does not say which elements are left out.
+Exact     MaxPool exact; sums in another order otherwise, float32 within 2e-6.
 Source    ops-nn max_pool, average_pool and lppool_onnx_plugin.cpp, August 2026.
 """
 
 from graphfix.graph import Graph, Node
-from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
+from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
 
 
 class PoolAutoPad(Rule):
     """Pooling with auto_pad SAME_* -> with pads."""
 
     roots = ("MaxPool", "AveragePool", "LpPool")
+    exactness = Exactness.ROUNDING
     fixes = (
         "MaxPool/same-lower",
         "AveragePool/same-lower",
@@ -37,6 +39,8 @@ class PoolAutoPad(Rule):
         strides = _ints(node, "strides", len(sizes))
         if "kernel_shape" not in node.attributes or kernel is None or strides is None:
             return No("kernel_shape or strides do not fit the input")
+        if "pads" in node.attributes and any(node.attributes["pads"].ints):
+            return No("pads stand beside auto_pad, which ONNX forbids")
         if any(d != 1 for d in _ints(node, "dilations", len(sizes)) or [0]):
             return No("the window is dilated")
         begins, ends = [], []
@@ -44,7 +48,9 @@ class PoolAutoPad(Rule):
             if stride == 1:
                 total = window - 1
             elif isinstance(size, int):
-                total = max(0, (-(-size // stride) - 1) * stride + window - size)
+                total = (-(-size // stride) - 1) * stride + window - size
+                if total < 0:
+                    return No("the last window ends before the input does")
             else:
                 return No("the size of a spatial axis is not a number")
             begin = total // 2 if mode == b"SAME_UPPER" else total - total // 2
@@ -91,6 +97,16 @@ class PoolAutoPad(Rule):
             "g (float[1,2,H,W] x) => (float[1,2,A,B] y) { y = MaxPool"
             '<auto_pad = "SAME_LOWER", kernel_shape = [2, 2], strides = [2, 2]>(x) }',
             reason="the size of a spatial axis is not a number",
+        ),
+        NearMiss(
+            "g (float[1,2,4,8] x) => (float[1,2,2,2] y) { y = MaxPool"
+            '<auto_pad = "SAME_LOWER", kernel_shape = [1, 5], strides = [2, 4]>(x) }',
+            reason="the last window ends before the input does",
+        ),
+        NearMiss(
+            "g (float[1,2,6,6] x) => (float[1,2,6,6] y) { y = MaxPool"
+            '<auto_pad = "SAME_LOWER", kernel_shape = [2, 2], pads = [1, 1, 0, 0]>(x) }',
+            reason="pads stand beside auto_pad",
         ),
         NearMiss(
             "g (float[1,2,6,6] x) => (float[1,2,6,6] y) { y = MaxPool"

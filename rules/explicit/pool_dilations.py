@@ -46,8 +46,8 @@ class PoolDilations(Rule):
         mode = node.attributes["auto_pad"].s if "auto_pad" in node.attributes else b"NOTSET"
         if mode not in (b"NOTSET", b"VALID"):
             return No("auto_pad is SAME")
-        if mode == b"VALID":
-            pads = [0] * (2 * rank)
+        if mode == b"VALID" and any(pads):
+            return No("pads stand beside auto_pad, which ONNX forbids")
         ceil = "ceil_mode" in node.attributes and node.attributes["ceil_mode"].i != 0
         if ceil and not is_max:
             return No("ceil_mode may take windows beyond the padding")
@@ -68,7 +68,7 @@ class PoolDilations(Rule):
                 return No("the size of a dilated axis is not a number")
             taps = _taps(size, kernel[i], strides[i], dilations[i], pads[i], pads[i + rank], ceil)
             if taps is None:
-                return No("the window is larger than the input")
+                return No("the window is larger than the input, or the last one outside of it")
             if is_max:
                 inside = (taps >= 0) & (taps < size)
                 if not inside.any(axis=1).all():
@@ -162,7 +162,9 @@ def _taps(
     if rest < 0:
         return None
     windows = rest // stride + 1
-    # rounding up adds a window only if it starts inside the input or before it
-    if ceil and rest % stride and windows * stride < size + begin:
+    if ceil and rest % stride:
+        # rounding up adds a window; whether one that starts behind the input counts is disputed
+        if windows * stride >= size + begin:
+            return None
         windows += 1
     return np.arange(windows)[:, None] * stride + np.arange(kernel) * dilation - begin

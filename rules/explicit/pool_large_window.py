@@ -6,7 +6,7 @@ Rewrites  a window that covers the whole input -> ReduceMax; else one MaxPool pe
           stay below the limits; else pads that make the last window complete, without auto_pad
           and ceil_mode.
 Leaves    Windows within the limits; a used Indices output; sizes that are not numbers, where the
-          padding depends on them.
+          padding depends on them; dilated windows, and a last window in the padding alone.
 Exact     the same for finite numbers; where a NaN is among them ONNX says nothing.
 Source    ops-nn common/src/framework/max_pool_onnx_plugin.cpp, August 2026.
 """
@@ -44,6 +44,13 @@ class PoolLargeWindow(Rule):
         if len(node.outputs) > 1:
             return No("the output Indices is listed")
         mode = node.attributes["auto_pad"].s if "auto_pad" in node.attributes else b"NOTSET"
+        if mode != b"NOTSET" and any(pads):
+            return No("pads stand beside auto_pad, which ONNX forbids")
+        if mode in (b"NOTSET", b"VALID"):
+            for i, size in enumerate(x.shape[2:]):
+                window = (kernel[i] - 1) * dilations[i] + 1
+                if isinstance(size, int) and size + pads[i] + pads[i + 2] < window:
+                    return No("the window is larger than the input")
         ceil = "ceil_mode" in node.attributes and node.attributes["ceil_mode"].i != 0
         b = Builder(node, graph)
         exact = None
@@ -67,7 +74,7 @@ class PoolLargeWindow(Rule):
         if mode in (b"NOTSET", b"VALID") and not ceil:
             return No("nothing is lost, and no smaller form is known")
         if exact is None:
-            return No("the size of a spatial axis is not a number, or the window is dilated")
+            return No("the padding cannot be told from sizes that are numbers")
         return b.site(b.copy(node, auto_pad=None, ceil_mode=None, pads=exact[0])[0])
 
     examples = (
@@ -109,7 +116,7 @@ class PoolLargeWindow(Rule):
         NearMiss(
             "g (float[1,2,H,W] x) => (float[1,2,A,B] y) { y = MaxPool"
             '<auto_pad = "SAME_UPPER", kernel_shape = [65, 65], strides = [64, 64]>(x) }',
-            reason="the size of a spatial axis is not a number",
+            reason="the padding cannot be told from sizes that are numbers",
         ),
     )
 
@@ -128,7 +135,10 @@ def _at(numbers: list[int], index: int, otherwise: int) -> list[int]:
 def _complete_pads(
     shape: Shape, kernel: list[int], strides: list[int], pads: list[int], mode: bytes, ceil: bool
 ) -> tuple[list[int], list[int]] | None:
-    """Return pads with which the last window ends with them, and how many windows there are."""
+    """Return pads with which the last window ends with them, and how many windows there are.
+
+    None where a size is not a number, and where ONNX leaves it open what the last window sees.
+    """
     begins, ends, counts = [], [], []
     for i in range(2):
         size, window, stride = shape[i + 2], kernel[i], strides[i]
@@ -136,7 +146,9 @@ def _complete_pads(
             return None
         if mode in (b"SAME_UPPER", b"SAME_LOWER"):
             count = -(-size // stride)
-            total = max(0, (count - 1) * stride + window - size)
+            total = (count - 1) * stride + window - size
+            if total < 0:
+                return None
             begin = total // 2 if mode == b"SAME_UPPER" else total - total // 2
         else:
             begin, end = (pads[i], pads[i + 2]) if mode == b"NOTSET" else (0, 0)
@@ -144,7 +156,9 @@ def _complete_pads(
             if rest < 0:
                 return None
             count = rest // stride + 1
-            if ceil and rest % stride and count * stride < size + begin:
+            if ceil and rest % stride:
+                if count * stride >= size + begin:
+                    return None
                 count += 1
         begins.append(begin)
         ends.append(max(0, (count - 1) * stride + window - size - begin))
