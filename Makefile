@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench oracle docs clean
+.PHONY: demo test test-slow lint bench bench-fix oracle docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
@@ -31,6 +31,11 @@ oracle: $(VENV)/.dev
 	$(BIN)/python tests/oracle/predict.py $(CACHE)/oracle $(CACHE)/predictions.jsonl
 	$(BIN)/python tests/oracle/score.py tests/oracle/verdicts.csv.gz $(CACHE)/predictions.jsonl --list -1
 	GRAPHFIX_ORACLE=$(CACHE)/oracle $(BIN)/python -m pytest -m oracle
+
+# fix over the real public models: findings before and after, differences, time, memory
+bench-fix: $(VENV)/.dev
+	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
+	$(BIN)/python scripts/bench_fix.py $(CACHE)/oracle
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py

@@ -62,9 +62,23 @@ class DecomposeLrn(Rule):
         Example(
             "g (float[4,4,2,3] x) => (float[4,4,2,3] y)"
             " { y = LRN<size = 6, alpha = 0.5, beta = 0.5, bias = 2.0>(x) }",
-            after=["Mul", "Pad"]
-            + ["Slice", "Slice", "Add", "Slice", "Slice", "Slice", "Add", "Slice", "Add"]
-            + ["Mul", "Add", "Pow", "Div"],
+            after=[
+                "Mul",
+                "Pad",
+                "Slice",
+                "Slice",
+                "Add",
+                "Slice",
+                "Slice",
+                "Slice",
+                "Add",
+                "Slice",
+                "Add",
+                "Mul",
+                "Add",
+                "Pow",
+                "Div",
+            ],
             opset=13,
         ),
         NearMiss(

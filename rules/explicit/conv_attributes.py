@@ -65,10 +65,10 @@ class ConvAttributes(Rule):
             opset=11,
         ),
         Example(
-            "g (float[1,2,4,5,6] x, float[3,2,1,2,3] w) => (float[1,3,2,3,3] y) { y = Conv"
-            '<auto_pad = "SAME_LOWER", kernel_shape = [1, 2, 3], strides = [2, 2, 2]>(x, w) }',
-            after="g (float[1,2,4,5,6] x, float[3,2,1,2,3] w) => (float[1,3,2,3,3] y) { y = Conv"
-            "<kernel_shape = [1, 2, 3], pads = [0, 1, 1, 0, 0, 0], strides = [2, 2, 2]>(x, w) }",
+            "g (float[1,2,4,5,6] x, float[3,2,3,2,3] w) => (float[1,3,2,3,3] y) { y = Conv"
+            '<auto_pad = "SAME_LOWER", kernel_shape = [3, 2, 3], strides = [2, 2, 2]>(x, w) }',
+            after="g (float[1,2,4,5,6] x, float[3,2,3,2,3] w) => (float[1,3,2,3,3] y) { y = Conv"
+            "<kernel_shape = [3, 2, 3], pads = [1, 1, 1, 0, 0, 0], strides = [2, 2, 2]>(x, w) }",
         ),
         Example(
             "g (float[1,2,D,H,W] x, float[3,2,2,2,2] w) => (float[1,3,D,H,W] y) "
@@ -90,6 +90,11 @@ class ConvAttributes(Rule):
             "g (float[1,2,D,H,W] x, float[3,2,2,2,2] w) => (float[1,3,A,B,C] y) { y = Conv"
             '<auto_pad = "SAME_UPPER", kernel_shape = [2, 2, 2], strides = [2, 2, 2]>(x, w) }',
             reason="the size of a spatial axis is not a number",
+        ),
+        NearMiss(
+            "g (float[1,2,4,4,4] x, float[3,2,1,2,2] w) => (float[1,3,2,2,2] y) { y = Conv"
+            '<auto_pad = "SAME_UPPER", strides = [2, 2, 2]>(x, w) }',
+            reason="the last window ends before the input does",
         ),
     )
 

@@ -88,20 +88,58 @@ class ModSign(Rule):
     examples = (
         Example(
             "g (int32[6] x) => (int32[6] y) <int32 c = {-3}> { y = Mod<fmod = 1>(x, c) }",
-            after=["Less", "Sub", "Where", "Abs", "Div", "Mul", "Sub", "Sub"]
-            + ["Equal", "Sub", "Where", "Where"],
+            after=[
+                "Less",
+                "Sub",
+                "Where",
+                "Abs",
+                "Div",
+                "Mul",
+                "Sub",
+                "Sub",
+                "Equal",
+                "Sub",
+                "Where",
+                "Where",
+            ],
             opset=13,
         ),
         Example(
             "g (int64[N,1] x) => (int64[N,3] y) <int64[3] c = {3, -2, 7}>"
             " { y = Mod<fmod = 1>(x, c) }",
-            after=["Less", "Sub", "Where", "Abs", "Div", "Mul", "Sub", "Sub"]
-            + ["Equal", "Sub", "Where", "Where"],
+            after=[
+                "Less",
+                "Sub",
+                "Where",
+                "Abs",
+                "Div",
+                "Mul",
+                "Sub",
+                "Sub",
+                "Equal",
+                "Sub",
+                "Where",
+                "Where",
+            ],
         ),
         Example(
             "g (int8[6] x) => (int8[6] y) <int8 c = {3}> { y = Mod<fmod = 1>(x, c) }",
-            after=["Cast", "Less", "Sub", "Where", "Abs", "Div", "Mul", "Sub", "Sub"]
-            + ["Equal", "Sub", "Where", "Where", "Cast"],
+            after=[
+                "Cast",
+                "Less",
+                "Sub",
+                "Where",
+                "Abs",
+                "Div",
+                "Mul",
+                "Sub",
+                "Sub",
+                "Equal",
+                "Sub",
+                "Where",
+                "Where",
+                "Cast",
+            ],
         ),
         Example(
             "g (float[2,3] x) => (float[2,3] y) <float c = {1.0}> { y = Mod<fmod = 1>(x, c) }",

@@ -109,6 +109,11 @@ class PoolLargeWindow(Rule):
             reason="the window is within the limits",
         ),
         NearMiss(
+            "g (float[1,2,20,H] x) => (float[1,2,A,B] y) "
+            "{ y = MaxPool<kernel_shape = [21, 20]>(x) }",
+            reason="the window is larger than the input",
+        ),
+        NearMiss(
             "g (float[1,2,90,90] x) => (float[1,2,2,2] y) "
             "{ y = MaxPool<kernel_shape = [2, 2], strides = [64, 64]>(x) }",
             reason="nothing is lost, and no smaller form is known",

@@ -67,8 +67,17 @@ class UniqueFirstIndices(Rule):
     examples = (
         Example(
             "g (float[6] x) => (float[N] y, int64[N] f) { y, f = Unique(x) }",
-            after=["Unique", "Shape", "Squeeze", "Range"]
-            + ["Unsqueeze", "Unsqueeze", "Equal", "Cast", "ArgMax"],
+            after=[
+                "Unique",
+                "Shape",
+                "Squeeze",
+                "Range",
+                "Unsqueeze",
+                "Unsqueeze",
+                "Equal",
+                "Cast",
+                "ArgMax",
+            ],
         ),
         Example(
             "g (float[1,6] x) => (float[1,N] y, int64[6] v) { y, , v = Unique<axis = -1>(x) }",

@@ -13,7 +13,7 @@ Source    ONNX operator schemas; graphfix's constant propagation.
 
 import numpy as np
 
-from graphfix.graph import Graph, Node, Value
+from graphfix.graph import Graph, Node, Value, dtypes
 from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
 
 _FROM_SHAPE = ("Shape", "Size")
@@ -45,14 +45,15 @@ class FoldConstants(Rule):
         known = result.known
         if known is None or known.dtype.kind not in "biuf":
             return No("its result is not known")
-        b = Builder(node, graph)
-        if result.dtype is None or b.array_dtype(known) != result.dtype:
+        dtype = dtypes.NUMBERS.get(result.dtype or "", 0)
+        if dtypes.numpy_dtype(dtype) != known.dtype:
             return No("the element type of its result is not known")
         is_float = known.dtype.kind == "f"
         if is_float and node.op_type in _ROUNDS:
             return No("its rounding depends on the order of the operations")
         if node.op_type == "Cast" and not _holds(inputs[0], known.dtype):
             return No("the integer type does not hold the values")
+        b = Builder(node, graph)
         return b.site(b.constant(known))
 
     examples = (
