@@ -164,6 +164,10 @@ def _same_signature(op_type: str, source: int, opset: int) -> bool:
 
 def _adapt(node: Node, graph: Graph, chosen: Plan, engine: Engine) -> None:
     """Let onnx's version converter write the node anew, with proof; else note the loss."""
+    if node.subgraphs:
+        reason = f"its form with branches differs between {chosen.source} and {chosen.target}"
+        chosen.losses.append((node.name, node.op_type, reason))
+        return
     site = _converted(node, graph, chosen)
     if isinstance(site, str):
         chosen.losses.append((node.name, node.op_type, engine.reasons(node) or site))

@@ -39,7 +39,9 @@ class MergeTransposes(Rule):
         is_output = result.is_output or any(index < 0 for _, index in result.uses)
         elsewhere = middle.is_output or len(middle.uses) > 1
         if perm == sorted(perm) and not is_output:
-            return b.site(x.name, drop=(node,) if elsewhere else (node, first))
+            # the first is written again where something else needs it, so that the proof sees both
+            kept = {middle.name: b.copy(first)[0]} if elsewhere else {}
+            return b.site({result.name: x.name, **kept}, drop=(node, first))
         if elsewhere:
             return No("the first Transpose is used elsewhere")
         return b.site(b.copy(node, [x.name], perm=perm)[0], drop=(node, first))

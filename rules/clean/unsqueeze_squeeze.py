@@ -44,7 +44,9 @@ class RemoveUnsqueezeSqueeze(Rule):
             return No("its output is an output of the graph")
         elsewhere = middle.is_output or len(middle.uses) > 1
         b = Builder(node, graph)
-        return b.site(x.name, drop=(node,) if elsewhere else (node, first))
+        # the first is written again where something else needs it, so that the proof sees both
+        kept = {middle.name: b.copy(first)[0]} if elsewhere else {}
+        return b.site({result.name: x.name, **kept}, drop=(node, first))
 
     examples = (
         Example(

@@ -30,15 +30,13 @@ class ReduceAxes(Rule):
     )  # fmt: skip
     exactness = Exactness.ROUNDING
     fixes = (
-        "GF102",
+        "GF101",
         "ReduceSumSquare/no-axes",
         "ReduceLogSum/no-axes",
-        "ReduceL1/noop-8.1",
-        "ReduceL2/noop-8.1",
         "ReduceLogSum/noop-8.1",
         "ReduceLogSumExp/noop-8.1",
         "ReduceMax/noop-8.1",
-        "ReduceMean/noop-8.1",
+        "ReduceSum/noop-8.1",
         "ReduceMin/noop-8.1",
         "ReduceProd/noop-8.1",
         "ReduceSumSquare/noop-8.1",

@@ -69,29 +69,29 @@ class FoldConstantIf(Rule):
             """
             g (float[N,3] x) => (float[N,3] y) <bool c = {1}> {
                 h = Relu(x)
-                y = If (c) <
-                    then_branch = t () => (float[N,3] a) { n = Neg(h)  a = Exp(n) },
+                p = If (c) <
+                    then_branch = t () => (h) {},
                     else_branch = e () => (float[N,3] b) { b = Abs(h) }
                 >
+                y = Exp(p)
             }
             """,
-            after="g (float[N,3] x) => (float[N,3] y) { h = Relu(x)  n = Neg(h)  y = Exp(n) }",
+            after="g (float[N,3] x) => (float[N,3] y) { h = Relu(x)  y = Exp(h) }",
         ),
         Example(
             """
-            g (float[2] x) => (float[2] y, float[2] z) <bool[1] c = {0}> {
+            g (float[2] x) => (float[2] y) <bool[1] c = {0}> {
                 p, q = If (c) <
                     then_branch = t () => (float[2] a, float[2] b) { a = Neg(x)  b = Abs(x) },
-                    else_branch = e () => (float[2] d, float[2] f) <float[2] w = {1.0, 2.0}> {
-                        d = Mul(x, w)  f = Add(d, w)
-                    }
+                    else_branch = e () => (float[2] v, float[2] w)
+                        <float[2] v = {1.0, 2.0}, float[2] w = {3.0, 4.0}> {}
                 >
-                y = Relu(p)  z = Relu(q)
+                r = Mul(x, p)  y = Add(r, q)
             }
             """,
             after="""
-            g (float[2] x) => (float[2] y, float[2] z) <float[2] w = {1.0, 2.0}> {
-                d = Mul(x, w)  f = Add(d, w)  y = Relu(d)  z = Relu(f)
+            g (float[2] x) => (float[2] y) <float[2] v = {1.0, 2.0}, float[2] w = {3.0, 4.0}> {
+                r = Mul(x, v)  y = Add(r, w)
             }
             """,
             opset=13,
