@@ -163,6 +163,9 @@ def compare(before: Any, after: Any, feeds: list[dict[str, Any]], folder: Any) -
             samples += 1
             if samples > MOST_SAMPLES:
                 break
+            again = runner(engine, before, folder)(wanted) if samples == 1 else want
+            if any(distance(a, b)[2] for a, b in zip(want, again, strict=True)):
+                return {"state": "not compared", "detail": "the original gives random numbers"}
             for name, a, b in zip([o.name for o in before.graph.output], want, have, strict=True):
                 problem, far, near = distance(a, b)
                 absolute, relative = max(absolute, far), max(relative, near)
@@ -207,7 +210,7 @@ def made_up(before: Any, after: Any) -> Iterator[dict[str, Any]]:
 
     rng = np.random.default_rng(0)
     for size in (2, 3, 1, 16, 64, 224, 640, 16000):
-        for kind in ("normal", "wide", "zeros", "ones", "dims", "special"):
+        for kind in ("normal", "wide", "zeros", "ones", "dims"):
             feed = {}
             for info in before.graph.input:
                 tensor = info.type.tensor_type
@@ -226,8 +229,6 @@ def made_up(before: Any, after: Any) -> Iterator[dict[str, Any]]:
                                                    ).astype(dtype)  # fmt: skip
                 else:
                     data = rng.normal(0, 20 if kind == "wide" else 1, shape)
-                    if kind == "special" and data.size >= 4 and dtype.kind == "f":
-                        data.flat[:4] = [np.inf, -np.inf, np.nan, 0.0]
                     feed[info.name] = data.astype(dtype)
             yield feed
         dims = [d for i in before.graph.input for d in i.type.tensor_type.shape.dim]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo: check a real model that a PyPI package ships, and a transformer beyond CANN's opsets."""
+"""The demo: checks of real models that PyPI packages ship, and of one beyond CANN's opsets."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MAX_ROUNDS = 6
 _MANY_ELEMENTS = 1 << 16
 
 # inputs by position whose values decide output shapes
-_SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
+SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
     "Reshape": (1,), "Expand": (1,), "ConstantOfShape": (0,), "Tile": (1,), "Pad": (1, 3),
     "Slice": (1, 2, 3, 4), "Resize": (2, 3), "Upsample": (1,), "Range": (0, 1, 2),
     "Squeeze": (1,), "Unsqueeze": (1,), "Split": (1,), "TopK": (1,), "OneHot": (1,),
@@ -195,7 +195,7 @@ def _news(graph: Graph, replaced: Mapping[str, onnx.NodeProto]) -> dict[str, onn
     """Return Constant nodes for computed values that would tell an unknown shape."""
     found: dict[str, onnx.NodeProto] = {}
     for node in graph.nodes:
-        positions = _SHAPE_INPUTS.get(node.op_type)
+        positions = SHAPE_INPUTS.get(node.op_type)
         if positions is None:
             continue
         for position in positions:

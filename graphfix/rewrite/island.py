@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
-import onnx.shape_inference
+import onnx.numpy_helper
 
 from graphfix.graph import Graph, Model, Node, Shape, Value, dtypes, infer
 from graphfix.graph.tensors import SMALL_ELEMENTS, element_count, is_external
@@ -168,7 +169,16 @@ def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -
 
 
 def _small_constant(value: Value | None) -> onnx.TensorProto | None:
-    if value is None or value.constant is None or is_external(value.constant):
+    """Return a small constant, or a value that follows from constants, as a tensor."""
+    if value is None:
+        return None
+    if value.constant is None:
+        if value.known is None or value.known.dtype.kind not in "biuf":
+            return None
+        return onnx.numpy_helper.from_array(
+            np.ascontiguousarray(value.known).reshape(value.known.shape)
+        )
+    if is_external(value.constant):
         return None
     return value.constant if element_count(value.constant) <= _KEPT_ELEMENTS else None
 

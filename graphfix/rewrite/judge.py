@@ -57,11 +57,17 @@ def findings_of(
     return [f for f in context.findings if f.node is not None and f.op_type not in _PSEUDO]
 
 
+def _count(graph: onnx.GraphProto) -> int:
+    """Return the number of nodes, those in branches included."""
+    inner = sum(_count(a.g) for node in graph.node for a in node.attribute if a.HasField("g"))
+    return len(graph.node) + inner
+
+
 def potential_of(proto: onnx.ModelProto, found: list[Finding]) -> Potential:
     """Return the potential of a small model with these findings."""
     bad = len({f.node for f in found if f.effect in ("rejected", "miscompiled")})
     weight = len({f.node for f in found if f.effect == "fallback"})
-    return Potential(bad, weight, len(proto.graph.node))
+    return Potential(bad, weight, _count(proto.graph))
 
 
 def boundary_problem(island: Island) -> str | None:

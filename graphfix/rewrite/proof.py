@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from graphfix.graph import Shape, dtypes
+from graphfix.graph.inference import SHAPE_INPUTS
 from graphfix.rewrite.island import Island, Port
 from graphfix.rewrite.rule import Exactness
 
@@ -198,10 +199,42 @@ def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
             return
         if round_ == 0:
             yield {p.name: random_input(rng, p, shapes[p.name], 4) for p in island.inputs}
+            if not _decides_shapes(island):
+                yield {p.name: _wide(rng, p, shapes[p.name]) for p in island.inputs}
             for kind in _boundaries(exactness):
                 yield {p.name: _boundary(rng, p, shapes[p.name], kind) for p in island.inputs}
         if not any(_is_open(p.shape) for p in island.inputs):
             return
+
+
+def _decides_shapes(island: Island) -> bool:
+    """Whether a shape is computed on the island: wide integers there would ask for huge tensors."""
+    return any(
+        node.op_type in SHAPE_INPUTS or node.op_type in ("Loop", "EyeLike")
+        for model in (island.before, island.after)
+        for node in model.graph.node
+    )
+
+
+def _wide(rng: np.random.Generator, port: Port, shape: tuple[int, ...] | None) -> np.ndarray:
+    """Return integers over the whole range that sums of two stay within; else random data."""
+    dtype = port.dtype or "float32"
+    if dtype not in _WIDE or shape is None:
+        return random_input(rng, port, shape)
+    low, high = _WIDE[dtype]
+    return _as(rng.integers(low, high, shape, endpoint=True), dtype)
+
+
+_WIDE = {
+    "int64": (-(2**52), 2**52),
+    "int32": (-(2**30), 2**30),
+    "int16": (-(2**14), 2**14),
+    "int8": (-64, 63),
+    "uint8": (0, 127),
+    "uint16": (0, 2**15),
+    "uint32": (0, 2**31),
+    "uint64": (0, 2**52),
+}
 
 
 def _bound(shape: Shape | None, size: int) -> tuple[int, ...] | None:

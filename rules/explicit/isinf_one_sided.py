@@ -2,7 +2,7 @@
 
 Why       The plugin refuses detect_negative 0 and detect_positive 0 (EZ9999).
 Rewrites  only positive: And(IsInf(x), x > 0); only negative: And(IsInf(x), x < 0); neither: x < x,
-          which never holds.
+          which never holds; from opset 20 down, half types are cast to float32 first.
 Leaves    An IsInf that looks for both; unknown types.
 Exact     exact.
 Source    ops-math math/is_inf/framework/isinf_onnx_plugin.cpp, August 2026; ONNX operator schema

@@ -5,7 +5,7 @@ Why       Exporters leave If around code for shapes that the model never has; AT
 Rewrites  If(true) -> the nodes of then_branch; If(false) -> those of else_branch.
 Leaves    A condition that is computed; branches whose nodes hold branches of their own.
 Exact     exact.
-Source    ONNX operator schema If-16; ge-rules for subgraphs, August 2026.
+Source    ONNX operator schema If-16; GE parser, subgraphs of If, August 2026.
 """
 
 from dataclasses import replace

@@ -5,8 +5,8 @@ Why       Parsers want constants where exporters leave arithmetic (the dims of a
 Rewrites  A node whose inputs are small constants, or a Shape or Size of a static shape, becomes a
           constant of at most 1024 elements.
 Leaves    Outputs of the graph; floating sums, products and ranges, whose rounding depends on the
-          order; float to integer Casts of values that the integer type does not hold; operators
-          that are not deterministic.
+          order; sums and products of large integers, which runtimes compute in float32; Casts of
+          floats that the integer type does not hold; operators that are not deterministic.
 Exact     exact.
 Source    ONNX operator schemas; graphfix's constant propagation.
 """
@@ -19,6 +19,8 @@ from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
 _FROM_SHAPE = ("Shape", "Size")
 # the order of the operations decides the rounding
 _ROUNDS = ("ReduceSum", "ReduceProd", "Range")
+# runtimes sum and multiply integers in float32, which holds them up to here
+_WHOLE = 2**24
 
 
 class FoldConstants(Rule):
@@ -51,6 +53,8 @@ class FoldConstants(Rule):
         is_float = known.dtype.kind == "f"
         if is_float and node.op_type in _ROUNDS:
             return No("its rounding depends on the order of the operations")
+        if node.op_type in ("ReduceSum", "ReduceProd") and not _is_small(node.op_type, inputs[0]):
+            return No("the integers are too large for every runtime to agree")
         if node.op_type == "Cast" and not _holds(inputs[0], known.dtype):
             return No("the integer type does not hold the values")
         b = Builder(node, graph)
@@ -87,6 +91,15 @@ class FoldConstants(Rule):
             g (float[N,3] x) => (float[N,3] y) <float[3] c = {1.0, -2.0, 4.0}> { y = Mul(x, c) }
             """,
         ),
+        Example(
+            """
+            g (float[2,3,4] x) => (float[24] y) <int64[1] zero = {0}> {
+                s = Shape(x)  n = ReduceProd<keepdims = 0>(s)  dims = Unsqueeze(n, zero)
+                y = Reshape(x, dims)
+            }
+            """,
+            after="g (float[2,3,4] x) => (float[24] y) <int64[1] d = {24}> { y = Reshape(x, d) }",
+        ),
         NearMiss(
             """
             g (float[N,3] x) => (int64[1] y) <int64[1] one = {1}> {
@@ -109,6 +122,14 @@ class FoldConstants(Rule):
         ),
         NearMiss(
             """
+            g (int64[2] x) => (int64[2] y) <int64[2] a = {16777215, 2}> {
+                s = ReduceSum<keepdims = 0>(a)  y = Mul(x, s)
+            }
+            """,
+            reason="the integers are too large for every runtime to agree",
+        ),
+        NearMiss(
+            """
             g (int32[2] x) => (int32[2] y) <float[2] a = {1e20, 1.0}> {
                 i = Cast<to = 6>(a)  y = Add(x, i)
             }
@@ -125,6 +146,14 @@ class FoldConstants(Rule):
 def _is_small_constant(value: Value | None) -> bool:
     # what is only known is folded itself first; a site's proof takes constants as they are
     return value is not None and value.constant is not None and value.known is not None
+
+
+def _is_small(op_type: str, value: Value | None) -> bool:
+    sizes = np.abs(value.known.astype(np.float64)) if value and value.known is not None else None
+    if sizes is None:
+        return False
+    total = sizes.sum() if op_type == "ReduceSum" else np.maximum(sizes, 1.0).prod()
+    return bool(total < _WHOLE)
 
 
 def _holds(value: Value | None, dtype: np.dtype) -> bool:

@@ -1,0 +1,92 @@
+"""Write a cubic Resize as multiplications by constant matrices where CANN ignores attributes.
+
+Why       cubic_coeff_a, exclude_outside, antialias and extrapolation_value are never read; the
+          graph always holds -0.75, 0 and no filter.
+Rewrites  Resize<mode = cubic>(x) -> for each resized axis a MatMul with its interpolation matrix
+          (Transposes around it for axes before the last two).
+Leaves    Resized axes of unknown length; scales, sizes or regions that are not constant; integers;
+          a kept aspect ratio; matrices of more than 4 million entries.
+Exact     rounding: float32 within 2e-5; inputs are finite.
+Source    ops-nn common/src/framework/resize_onnx_plugin.cpp, August 2026; ONNX operator schema
+          Resize-19.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from graphfix.graph import Graph, Node
+from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
+
+# a rule is loaded by its path, so what rules share is as well
+_SPEC = importlib.util.spec_from_file_location(
+    "graphfix_rules.explicit._resize", Path(__file__).with_name("_resize.py")
+)
+assert _SPEC is not None and _SPEC.loader is not None
+resize = sys.modules.get(_SPEC.name)
+if resize is None:
+    resize = sys.modules[_SPEC.name] = importlib.util.module_from_spec(_SPEC)
+    _SPEC.loader.exec_module(resize)
+
+
+class ResizeCubic(Rule):
+    """Resize cubic -> MatMul for each axis."""
+
+    roots = ("Resize",)
+    exactness = Exactness.ROUNDING
+    fixes = ("Resize/cubic-coefficient", "Resize/exclude-outside", "Resize/antialias-cubic")
+    tolerance = 2e-5
+
+    def match(self, node: Node, graph: Graph) -> Site | No:
+        """Fire on a cubic Resize of known geometry."""
+        mode = node.attributes.get("mode")
+        if mode is None or mode.s != b"cubic":
+            return No("the mode is not cubic")
+        geometry = resize.read_geometry(node, graph)
+        if isinstance(geometry, No):
+            return geometry
+        if geometry.coordinates == "tf_half_pixel_for_nn":
+            return No("these coordinates are for nearest")
+        x = node.input(0)
+        if x is None or x.shape is None or x.dtype not in ("float16", "float32", "double"):
+            return No("the element type is no float")
+        b = Builder(node, graph)
+        result = resize.interpolate(b, geometry, len(x.shape), x.dtype)
+        return result if isinstance(result, No) else b.site(result)
+
+    examples = (
+        Example(
+            "g (float[1,2,5,6] x) => (float[1,2,10,9] y) <float[4] s = {1.0, 1.0, 2.0, 1.5}>"
+            ' { y = Resize<mode = "cubic", cubic_coeff_a = -0.5>(x, , s) }',
+            after=["MatMul", "MatMul"],
+        ),
+        Example(
+            "g (float[N,2,6,5] x) => (float[N,2,4,7] y)"
+            " <float[4] s = {1.0, 1.0, 0.7, 1.5}>"
+            ' { y = Resize<mode = "cubic", exclude_outside = 1,'
+            ' coordinate_transformation_mode = "align_corners">(x, , s) }',
+            after=["MatMul", "MatMul"],
+            opset=13,
+        ),
+        Example(
+            "g (float[1,1,9,8] x) => (float[1,1,4,8] y) <int64[4] s = {1, 1, 4, 8}>"
+            ' { y = Resize<mode = "cubic", antialias = 1>(x, , , s) }',
+            after=["MatMul"],
+            opset=18,
+        ),
+        NearMiss(
+            "g (float[1,2,H,9] x) => (float[1,2,J,9] y) <float[4] s = {1.0, 1.0, 0.5, 1.0}>"
+            ' { y = Resize<mode = "cubic", exclude_outside = 1>(x, , s) }',
+            reason="the length of a resized axis is not known",
+        ),
+        NearMiss(
+            "g (float[1,2,4,9] x) => (float[1,2,4,9] y) <float[4] s = {1.0, 1.0, 1.0, 1.0}>"
+            ' { y = Resize<mode = "cubic", exclude_outside = 1>(x, , s) }',
+            reason="nothing is resized",
+        ),
+        NearMiss(
+            "g (float[1,2,4,9] x) => (float[1,2,2,9] y) <float[4] s = {1.0, 1.0, 0.5, 1.0}>"
+            ' { y = Resize<mode = "linear">(x, , s) }',
+            reason="the mode is not cubic",
+        ),
+    )

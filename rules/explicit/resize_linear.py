@@ -1,0 +1,95 @@
+"""Write a linear Resize as multiplications by constant matrices where CANN ignores attributes.
+
+Why       antialias is not read, extrapolation_value neither; opset 10 means asymmetric coordinates
+          and gets half_pixel; half_pixel_symmetric is not known.
+Rewrites  Resize<mode = linear>(x) -> for each resized axis a MatMul with its interpolation matrix
+          (Transposes around it for axes before the last two).
+Leaves    Resized axes of unknown length; scales, sizes or regions that are not constant; integers;
+          a kept aspect ratio; matrices of more than 4 million entries.
+Exact     rounding: float32 within 1e-5; inputs are finite.
+Source    ops-nn common/src/framework/resize_onnx_plugin.cpp, August 2026; ONNX operator schema
+          Resize-19.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from graphfix.graph import Graph, Node
+from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
+
+# a rule is loaded by its path, so what rules share is as well
+_SPEC = importlib.util.spec_from_file_location(
+    "graphfix_rules.explicit._resize", Path(__file__).with_name("_resize.py")
+)
+assert _SPEC is not None and _SPEC.loader is not None
+resize = sys.modules.get(_SPEC.name)
+if resize is None:
+    resize = sys.modules[_SPEC.name] = importlib.util.module_from_spec(_SPEC)
+    _SPEC.loader.exec_module(resize)
+
+
+class ResizeLinear(Rule):
+    """Resize linear -> MatMul for each axis."""
+
+    roots = ("Resize",)
+    exactness = Exactness.ROUNDING
+    fixes = ("Resize/antialias-linear", "Resize/opset-10-linear", "Resize/half-pixel-symmetric")
+    tolerance = 1e-5
+
+    def match(self, node: Node, graph: Graph) -> Site | No:
+        """Fire on a linear Resize of known geometry."""
+        mode = node.attributes.get("mode")
+        if mode is None or mode.s != b"linear":
+            return No("the mode is not linear")
+        geometry = resize.read_geometry(node, graph)
+        if isinstance(geometry, No):
+            return geometry
+        if geometry.coordinates == "tf_half_pixel_for_nn":
+            return No("these coordinates are for nearest")
+        x = node.input(0)
+        if x is None or x.shape is None or x.dtype not in ("float16", "float32", "double"):
+            return No("the element type is no float")
+        b = Builder(node, graph)
+        result = resize.interpolate(b, geometry, len(x.shape), x.dtype)
+        return result if isinstance(result, No) else b.site(result)
+
+    examples = (
+        Example(
+            "g (float[1,2,8,9] x) => (float[1,2,4,3] y) <int64[4] s = {1, 2, 4, 3}>"
+            ' { y = Resize<mode = "linear", antialias = 1>(x, , , s) }',
+            after=["MatMul", "MatMul"],
+            opset=18,
+        ),
+        Example(
+            "g (float[N,2,3,4] x) => (float[N,2,6,8] y) <float[4] s = {1.0, 1.0, 2.0, 2.0}>"
+            ' { y = Resize<mode = "linear">(x, s) }',
+            after=["MatMul", "MatMul"],
+            opset=10,
+        ),
+        Example(
+            "g (float[1,1,6,6] x) => (float[1,1,3,4] y)"
+            " <float[4] r = {0.0, 0.25, 1.0, 1.5}, int64[2] s = {3, 4}, float[0] n = {}>"
+            ' { y = Resize<mode = "linear", antialias = 1, axes = [2, 3],'
+            " extrapolation_value = 5.0,"
+            ' coordinate_transformation_mode = "tf_crop_and_resize">(x, r, n, s) }',
+            after=["MatMul", "MatMul", "Add"],
+            opset=18,
+        ),
+        NearMiss(
+            "g (float[1,2,H,9] x) => (float[1,2,J,9] y) <float[4] s = {1.0, 1.0, 0.5, 1.0}>"
+            ' { y = Resize<mode = "linear", antialias = 1>(x, , s) }',
+            reason="the length of a resized axis is not known",
+            opset=18,
+        ),
+        NearMiss(
+            "g (float[1,2,4,9] x) => (float[1,2,2,9] y) <float[4] s = {1.0, 1.0, 0.5, 1.0}>"
+            ' { y = Resize<mode = "nearest">(x, , s) }',
+            reason="the mode is not linear",
+        ),
+        NearMiss(
+            "g (float[1,2,4,9] x, float[4] s) => (float[1,2,H,W] y)"
+            ' { y = Resize<mode = "linear">(x, , s) }',
+            reason="scales and sizes are not constant",
+        ),
+    )

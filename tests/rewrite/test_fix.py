@@ -1,0 +1,392 @@
+"""fix() from end to end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import onnx
+import onnx.reference
+import pytest
+from onnx import helper
+
+import graphfix
+from graphfix.errors import UsageError
+from graphfix.rewrite import FixReport, fix
+from graphfix.support import Target
+from tests.builders import model_of, text_model, write
+from tests.rewrite.toys import TARGET, assert_same, pair
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+from demo import transformer
+
+SCHEMAS = Path(graphfix.__file__).parent / "schemas"
+GELU = text_model("g (float[2,3] x) => (float[2,3] y) { y = Gelu(x) }", 20)
+
+
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    text = (SCHEMAS / "fix-1.json").read_text(encoding="utf-8")
+    jsonschema.Draft202012Validator.check_schema(json.loads(text))
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+@pytest.fixture(scope="module")
+def block() -> onnx.ModelProto:
+    return transformer()
+
+
+@pytest.fixture(scope="module")
+def fixed(block: onnx.ModelProto) -> FixReport:
+    return fix(block, TARGET, verify="model")
+
+
+def worst(report: FixReport) -> set[str]:
+    return {f.effect for f in report.after.findings} & {"rejected", "miscompiled"}
+
+
+# ---------------------------------------------------------------------- the transformer
+
+
+def test_transformer_is_taken_afterwards(block: onnx.ModelProto, fixed: FixReport) -> None:
+    assert fixed.before.verdict == "refused"
+    assert fixed.after.accepted and not worst(fixed)
+    assert fixed.plan.losses == [] and fixed.failed_proofs == []
+    assert fixed.after.opset <= 18
+    assert fixed.fired()["decompose/gelu"] == 1
+    onnx.checker.check_model(fixed.model.proto, full_check=True)
+
+
+def test_transformer_computes_the_same(block: onnx.ModelProto, fixed: FixReport) -> None:
+    assert fixed.whole is not None and fixed.whole.ok is True
+    assert set(fixed.whole.outputs) == {"output"}
+    assert fixed.whole.outputs["output"]["max_rel"] < 1e-5
+    feed = {"input_ids": np.random.default_rng(1).integers(0, 1000, (3, 32))}
+    first, second = (
+        onnx.reference.ReferenceEvaluator(p).run(None, feed)[0] for p in (block, fixed.model.proto)
+    )
+    np.testing.assert_allclose(second, first, atol=1e-5)
+
+
+def test_interface_stays(block: onnx.ModelProto, fixed: FixReport) -> None:
+    after = fixed.model.proto
+    assert after.graph.input == block.graph.input
+    assert after.graph.output == block.graph.output
+    assert after.graph.name == block.graph.name
+
+
+def test_weights_are_not_touched(block: onnx.ModelProto, fixed: FixReport) -> None:
+    before = {t.name: t for t in block.graph.initializer}
+    after = {t.name: t for t in fixed.model.proto.graph.initializer}
+    for name in ("query.weight", "up.weight", "embedding.weight"):
+        assert after[name] == before[name]
+
+
+def test_every_change_is_proved_and_logged(fixed: FixReport) -> None:
+    names = {n.name for n in fixed.model.proto.graph.node}
+    assert fixed.changes
+    for change in fixed.changes:
+        if change.before:
+            assert change.proof is not None and change.proof.ok is True
+            assert change.proof.samples > 0
+    gelu = next(c for c in fixed.changes if c.rule == "decompose/gelu")
+    assert gelu.before == ["/gelu/Gelu"]
+    assert set(gelu.after) <= names and all(n.startswith("/gelu/Gelu/") for n in gelu.after)
+
+
+def test_second_fix_changes_nothing(fixed: FixReport) -> None:
+    again = fix(fixed.model.proto, TARGET)
+    assert again.changes == []
+    assert again.model.proto.SerializeToString(
+        deterministic=True
+    ) == fixed.model.proto.SerializeToString(deterministic=True)
+
+
+def test_two_runs_give_the_same_bytes(block: onnx.ModelProto, fixed: FixReport) -> None:
+    again = fix(block, TARGET)
+    assert again.model.proto.SerializeToString(
+        deterministic=True
+    ) == fixed.model.proto.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("opset", [17, 18, 20, 21])
+def test_transformer_of_other_opsets(opset: int) -> None:
+    proto = transformer(opset)
+    if opset < 20:
+        for node in proto.graph.node:
+            if node.op_type == "Gelu":
+                node.op_type = "Relu"
+    report = fix(proto, TARGET, verify="model")
+    assert report.whole is not None and report.whole.ok is True
+    assert report.after.accepted and not worst(report)
+
+
+def test_input_stays_as_it_is(block: onnx.ModelProto) -> None:
+    before = block.SerializeToString(deterministic=True)
+    fix(block, TARGET, shapes={"input_ids": (1, 32)})
+    assert block.SerializeToString(deterministic=True) == before
+    loaded = graphfix.graph.Model(block)
+    fix(loaded, TARGET)
+    assert loaded.proto.SerializeToString(deterministic=True) == before
+
+
+# ---------------------------------------------------------------------- verify
+
+
+def test_verify_off_says_so(schema: jsonschema.Draft202012Validator) -> None:
+    report = fix(GELU, TARGET, verify="off")
+    assert report.verify == "off" and report.after.accepted
+    assert all(c.proof is None for c in report.changes)
+    schema.validate(report.to_json())
+
+
+def test_verify_off_does_not_start_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    from graphfix.rewrite import engine
+
+    monkeypatch.setattr(engine, "prove", lambda *a: pytest.fail("something was proved"))
+    assert fix(text_model("g (float[2] x) => (float[2] y) { y = Clip(x) }"), TARGET,
+               verify="off").changes  # fmt: skip
+
+
+@pytest.mark.parametrize("verify", ["site", "model", "off"])
+def test_report_follows_its_schema(verify: str, schema: jsonschema.Draft202012Validator) -> None:
+    report = fix(GELU, TARGET, verify=verify)
+    entry = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    schema.validate(entry)
+    assert (entry["whole_model"] is not None) is (verify == "model")
+    assert entry["before"]["verdict"] == "refused" and entry["after"]["accepted"]
+    assert entry["target"]["socs"] == ["Ascend310P3"]
+
+
+def test_schema_is_strict(schema: jsonschema.Draft202012Validator) -> None:
+    entry = fix(GELU, TARGET).to_json()
+    schema.validate(entry)
+    for path, value in (
+        (("predicted",), False),
+        (("surprise",), 1),
+        (("changes", 0, "exactness"), "perhaps"),
+        (("changes", 0, "proof", "proved"), False),
+        (("opset", "before"), "20"),
+        (("after", "verdict"), "fine"),
+        (("whole_model",), {"equal": True, "reason": "equal", "outputs": {}}),
+    ):
+        broken = json.loads(json.dumps(entry))
+        inner = broken
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        assert list(schema.iter_errors(broken)), path
+    for key in entry:
+        assert list(schema.iter_errors({k: v for k, v in entry.items() if k != key})), key
+
+
+def test_schema_has_the_models_of_check() -> None:
+    check, mine = (
+        json.loads((SCHEMAS / f"{name}-1.json").read_text(encoding="utf-8"))["$defs"]
+        for name in ("check", "fix")
+    )
+    assert {name: mine[name] for name in check} == check
+
+
+def test_unknown_verify_is_refused() -> None:
+    with pytest.raises(UsageError, match="--verify perhaps"):
+        fix(GELU, TARGET, verify="perhaps")
+
+
+def wrong() -> FixReport:
+    """A rule that promises too little error and is caught; verified over whole outputs."""
+    proto = text_model("g (float[2,3] x) => (float[2,3] y) { a = Neg(x)  b = Neg(a)  y = Relu(b) }")
+    rule = pair("toy/wrong", lambda b, x: b.op("Abs", x))
+    return fix(proto, TARGET, rules=[rule], verify="model")
+
+
+def test_failed_proof_is_in_the_report(schema: jsonschema.Draft202012Validator) -> None:
+    report = wrong()
+    entry = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    schema.validate(entry)
+    assert [f["rule"] for f in entry["failed_proofs"]] == ["toy/wrong"]
+    assert entry["rules"]["toy/wrong"]["fired"] == 0
+    assert report.whole is not None and report.whole.ok is True
+
+
+def test_whole_comparison_catches_what_was_not_proved(
+    schema: jsonschema.Draft202012Validator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison of whole outputs is a second net behind the proofs of sites."""
+    from graphfix.rewrite import engine
+    from graphfix.rewrite.proof import Proof
+
+    monkeypatch.setattr(engine, "prove", lambda *a: Proof(True, 1, 0.0, "equal", "onnxruntime"))
+    report = wrong()
+    assert report.whole is not None and report.whole.ok is False
+    assert "instead of" in report.whole.reason
+    assert report.whole.outputs["y"]["max_abs"] > 0.1
+    schema.validate(json.loads(json.dumps(report.to_json(), allow_nan=False)))
+
+
+def test_another_shape_of_the_whole_is_reported_in_valid_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from graphfix.rewrite import engine
+    from graphfix.rewrite.proof import Proof
+
+    monkeypatch.setattr(engine, "prove", lambda *a: Proof(True, 1, 0.0, "equal", "onnxruntime"))
+    proto = text_model("g (int64[2] x) => (int64[2] y) { a = Neg(x)  b = Neg(a)  y = Abs(b) }")
+    rule = pair("toy/wrong", lambda b, x: b.op("Add", x, x))
+    report = fix(proto, TARGET, rules=[rule], verify="model")
+    assert report.whole is not None and report.whole.ok is False
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+# ---------------------------------------------------------------------- functions, shapes, others
+
+
+def with_function() -> onnx.ModelProto:
+    """A local function, called twice, with a Gelu inside."""
+    imports = [helper.make_opsetid("", 20), helper.make_opsetid("local", 1)]
+    body = [
+        helper.make_node("Gelu", ["a"], ["g"], name="inner"),
+        helper.make_node("Add", ["g", "b"], ["c"], name="sum"),
+    ]
+    function = helper.make_function("local", "Block", ["a", "b"], ["c"], body, imports[:1])
+    nodes = [
+        helper.make_node("Block", ["x", "x"], ["h"], name="block_0", domain="local"),
+        helper.make_node("Block", ["h", "x"], ["y"], name="block_1", domain="local"),
+    ]
+    graph = model_of(nodes, {"x": [2, 3]}, {"y": [2, 3]}).graph
+    return helper.make_model(graph, opset_imports=imports, functions=[function], ir_version=8)
+
+
+def test_functions_are_inlined_and_rewritten(schema: jsonschema.Draft202012Validator) -> None:
+    proto = with_function()
+    report = fix(proto, TARGET, verify="model")
+    after = report.model.proto
+    assert not after.functions
+    assert report.fired()["decompose/gelu"] == 2
+    assert {n.domain for n in after.graph.node} == {""}
+    assert "local" not in {e.domain for e in after.opset_import}
+    assert report.after.accepted and report.whole is not None and report.whole.ok is True
+    assert_same(proto, after, 1e-5)
+    schema.validate(report.to_json())
+    names = [n.name for n in after.graph.node]
+    assert len(names) == len(set(names))
+    assert proto.functions
+
+
+def test_bound_shapes_are_written() -> None:
+    proto = text_model("g (float[N,3] x) => (float[N,3] y) { y = Gelu(x) }", 20)
+    report = fix(proto, TARGET, shapes={"x": (4, 3)})
+    after = report.model.proto
+    assert [d.dim_value for d in after.graph.input[0].type.tensor_type.shape.dim] == [4, 3]
+    assert all(not d.dim_param for d in after.graph.input[0].type.tensor_type.shape.dim)
+    assert "dynamic" in {f.effect for f in fix(proto, TARGET).after.findings}
+    assert "dynamic" not in {f.effect for f in report.after.findings}
+    assert report.after.outputs == ["y: float32[4, 3]"] or "4" in report.after.outputs[0]
+    onnx.checker.check_model(after, full_check=True)
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+def test_bound_shapes_inside_branches() -> None:
+    """What branches declare for the open dims must not contradict the bound ones."""
+    proto = text_model("""g (bool c, float[N,3] x) => (float[N,3] y) {
+        y = If (c) <
+            then_branch = t () => (float[N,3] p) { p = Gelu(x) },
+            else_branch = e () => (float[N,3] q) { q = Abs(x) }
+        >
+    }""", 20)  # fmt: skip
+    report = fix(proto, TARGET, shapes={"x": (2, 3)}, verify="model")
+    onnx.checker.check_model(report.model.proto, full_check=True)
+    assert report.fired()["decompose/gelu"] == 1
+    assert report.whole is not None and report.whole.ok is True
+
+
+@pytest.mark.parametrize("shapes", [{"z": (2, 3)}, {"x": (2,)}, {"x": (2, 4)}])
+def test_shapes_that_do_not_fit_are_refused(shapes: dict[str, tuple[int, ...]]) -> None:
+    proto = text_model("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
+    with pytest.raises(UsageError):
+        fix(proto, TARGET, shapes=shapes)
+
+
+def test_rules_may_be_given() -> None:
+    report = fix(GELU, TARGET, rules=[])
+    assert not report.after.accepted
+    assert {n.op_type for n in report.model.proto.graph.node} == {"Gelu"}
+
+
+def test_old_ir_version_stays_valid() -> None:
+    """IR 3 wants every initializer among the inputs: what rules add must not break that."""
+    proto = model_of(
+        [helper.make_node("Clip", ["x"], ["a"], name="clip"),
+         helper.make_node("Gemm", ["a", "w"], ["y"], name="gemm", alpha=0.5)],
+        {"x": [2, 3], "w": [3, 4]}, {"y": [2, 4]}, {"w": np.ones((3, 4), np.float32)}, opset=11,
+    )  # fmt: skip
+    proto.ir_version = 3
+    report = fix(proto, TARGET)
+    assert report.changes
+    assert_same(proto, report.model.proto, 1e-5)
+
+
+def test_model_from_a_path(tmp_path: Path) -> None:
+    path = write(GELU, tmp_path / "gelu.onnx")
+    before = path.read_bytes()
+    report = fix(path, TARGET)
+    assert report.after.accepted and path.read_bytes() == before
+    assert fix(str(path), TARGET).model.proto == report.model.proto
+
+
+def test_rejected_by_nothing_stays_byte_for_byte() -> None:
+    """A model without trouble and with named nodes comes out as it went in."""
+    proto = model_of([helper.make_node("Relu", ["x"], ["y"], name="relu")], {"x": [2]}, {"y": [2]})
+    report = fix(proto, TARGET)
+    assert report.changes == []
+    assert report.model.proto.SerializeToString(deterministic=True) == proto.SerializeToString(
+        deterministic=True
+    )
+
+
+@pytest.mark.parametrize("cann", ["8.1.RC1", "2026.08"])
+@pytest.mark.parametrize("soc", ["Ascend310P3", "Ascend910B1", "Ascend310"])
+def test_every_target(cann: str, soc: str) -> None:
+    report = fix(GELU, Target.of([soc], cann))
+    assert report.after.accepted
+    assert_same(GELU, report.model.proto, 1e-5)
+
+
+# ---------------------------------------------------------------------- proofs that cost too much
+
+
+def test_proofs_do_not_exhaust_memory() -> None:
+    """Scales that are an input must not be tried at 30,000: the output would take gigabytes."""
+    code = """
+import resource, sys
+import numpy as np
+from onnx import helper
+from graphfix.rewrite import fix
+from graphfix.rewrite import proof
+from tests.builders import model_of
+
+limit = 6 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+asked = []
+run = proof._Runner.run
+def watch(self, inputs):
+    asked.extend(float(abs(a).max()) for a in inputs.values()
+                 if a.ndim == 1 and a.dtype.kind == "f" and a.size)
+    return run(self, inputs)
+proof._Runner.run = watch
+node = helper.make_node("Resize", ["x", "", "s"], ["y"], name="up", mode="nearest", axes=[2, 3])
+model = model_of([node], {"x": [1, 1, 2, 2], "s": [2]}, {"y": [1, 1, None, None]}, opset=19)
+fix(model)
+print(max(asked, default=0.0))
+"""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout.split()[-1]) < 1000
