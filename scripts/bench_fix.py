@@ -40,6 +40,7 @@ CHANGED = ("crash", "changed", "no longer runs")  # what must never happen
 # greatest error, relative to max(1, |value|), that counts as the same result
 LIMITS = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 MOST_SAMPLES = 8
+MOST_MEMORY = 12 << 30  # address space of a worker, in bytes
 GENERATED = "onnx:"  # the prefix of node tests that the installed onnx makes
 
 
@@ -51,6 +52,7 @@ def work() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print must not mix with the answers
     sys.path.insert(0, str(ROOT))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     for line in sys.stdin:
         name = line.strip()
         try:

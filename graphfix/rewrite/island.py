@@ -161,6 +161,9 @@ def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -
         for field in (node.input, node.output):
             for index, name in enumerate(field):
                 field[index] = rename(name)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, {**real, **made_up})
         nodes.append(node)
     replace = {real[name]: made_up[name] for name in outputs if name in made_up}
     if len(replace) != len(outputs):

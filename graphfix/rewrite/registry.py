@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import sys
+import types
 from functools import cache
 from pathlib import Path
 
 from graphfix.errors import GraphfixError, UsageError, nearest
 from graphfix.rewrite.rule import Rule
 from graphfix.support.paths import data_folder
+
+# the package as whose modules rules are loaded
+_PACKAGE = "graphfix_rules"
 
 
 class RuleError(GraphfixError):
@@ -27,10 +32,20 @@ def load_folder(folder: Path) -> list[Rule]:
     """Load every rule below a folder, sorted by name; raises RuleError that names the file."""
     if not folder.is_dir():
         raise UsageError(f"--rules {folder}: there is no such folder.")
+    _make_importable(folder)
     paths = [p for p in folder.rglob("*") if p.suffix in (".py", ".toml") and p.name[0] not in "_."]
     return [
         _load(path, path.relative_to(folder).with_suffix("").as_posix()) for path in sorted(paths)
     ]
+
+
+def _make_importable(folder: Path) -> None:
+    """Let rules share code: `from graphfix_rules.explicit import _resize`."""
+    package = sys.modules.setdefault(_PACKAGE, types.ModuleType(_PACKAGE))
+    known: list[str] = package.__dict__.setdefault("__path__", [])
+    if str(folder) not in known:
+        known.append(str(folder))
+        importlib.invalidate_caches()
 
 
 def _load(path: Path, name: str) -> Rule:
@@ -45,7 +60,7 @@ def _load(path: Path, name: str) -> Rule:
 
 
 def _load_python(path: Path, name: str) -> Rule:
-    module_name = "graphfix_rules." + name.replace("/", ".")
+    module_name = f"{_PACKAGE}." + name.replace("/", ".")
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

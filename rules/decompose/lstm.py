@@ -12,22 +12,10 @@ Source    ops-nn common/src/framework/lstm_onnx_plugin.cpp, August 2026; ONNX op
           LSTM-14.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
+from graphfix_rules.decompose import _recurrent as recurrent
 
 from graphfix.graph import Graph, Node
 from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
-
-# a rule is loaded by its path, so what rules share is as well
-_SPEC = importlib.util.spec_from_file_location(
-    "graphfix_rules.decompose._recurrent", Path(__file__).with_name("_recurrent.py")
-)
-assert _SPEC is not None and _SPEC.loader is not None
-recurrent = sys.modules.get(_SPEC.name)
-if recurrent is None:
-    recurrent = sys.modules[_SPEC.name] = importlib.util.module_from_spec(_SPEC)
-    _SPEC.loader.exec_module(recurrent)
 
 _DEFAULTS = ("Sigmoid", "Tanh", "Tanh")
 

@@ -11,22 +11,10 @@ Source    ops-nn common/src/framework/resize_onnx_plugin.cpp, August 2026; ONNX 
           Resize-19.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
+from graphfix_rules.explicit import _resize as resize
 
 from graphfix.graph import Graph, Node
 from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
-
-# a rule is loaded by its path, so what rules share is as well
-_SPEC = importlib.util.spec_from_file_location(
-    "graphfix_rules.explicit._resize", Path(__file__).with_name("_resize.py")
-)
-assert _SPEC is not None and _SPEC.loader is not None
-resize = sys.modules.get(_SPEC.name)
-if resize is None:
-    resize = sys.modules[_SPEC.name] = importlib.util.module_from_spec(_SPEC)
-    _SPEC.loader.exec_module(resize)
 
 
 class ResizeLinear(Rule):
