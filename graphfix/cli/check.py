@@ -8,7 +8,14 @@ from pathlib import Path
 
 from graphfix.analysis import EFFECT_ORDER, Report, check, unreadable
 from graphfix.analysis.codes import find_code
-from graphfix.cli.options import add_target, check_output, shapes_of, tables_of, target_of
+from graphfix.cli.options import (
+    add_target,
+    check_output,
+    shapes_of,
+    tables_of,
+    target_of,
+    write_output,
+)
 from graphfix.errors import UnreadableModel, UsageError
 from graphfix.support import Tables, Target
 
@@ -57,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     target, tables = target_of(options), tables_of(options)
     shapes = shapes_of(options.shape)
     select, ignore = _codes("--select", options.select), _codes("--ignore", options.ignore)
-    check_output(options.output, options.models)
+    check_output("--output", options.output, map(Path, options.models))
     reports = [_check(path, target, tables, shapes, options) for path in options.models]
     for report in reports:
         report.findings = [
@@ -128,11 +135,4 @@ def _write(reports: list[Report], target: Target, options: argparse.Namespace) -
     if options.output is None:
         sys.stdout.write(text)
         return
-    from graphfix.graph.saving import write_atomically
-
-    try:
-        write_atomically(options.output, text.encode())
-    except OSError as error:
-        raise UsageError(
-            f"--output {options.output}: cannot be written ({error.strerror})."
-        ) from None
+    write_output("--output", options.output, text)

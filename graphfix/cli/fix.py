@@ -12,10 +12,17 @@ import onnx.helper
 from tabulate import tabulate
 
 from graphfix.analysis import EFFECT_ORDER
-from graphfix.cli.options import add_target, check_output, shapes_of, tables_of, target_of
+from graphfix.cli.options import (
+    add_target,
+    check_output,
+    shapes_of,
+    tables_of,
+    target_of,
+    write_output,
+)
 from graphfix.errors import UsageError
 from graphfix.graph import Model, load, save
-from graphfix.graph.saving import write_atomically
+from graphfix.graph.saving import external_files
 from graphfix.report.grouping import group
 from graphfix.report.text import render, wants_colour
 from graphfix.rewrite.engine import VERIFY
@@ -66,8 +73,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("fix: say where the result goes with -o OUT, or give --dry-run.")
     if options.opset is not None and not 11 <= options.opset <= 18:
         raise UsageError(f"--opset {options.opset}: CANN registers opsets up to 18; give 11 to 18.")
-    check_output(options.output, [options.model])
-    check_output(options.report, [options.model])
+    check_output("-o", options.output, [Path(options.model)])
+    if options.report is not None and options.report == options.output:
+        raise UsageError(f"--report {options.report}: is the result itself; give another file.")
     target, tables = target_of(options), tables_of(options)
     rules = list(own_rules())
     for folder in options.rules:
@@ -76,6 +84,9 @@ def run(options: argparse.Namespace) -> int:
         rules += extra
     chosen = select(rules, _words(options.select), _words(options.ignore))
     original = load(options.model)
+    inputs = [Path(options.model), *external_files(original)]
+    check_output("-o", options.output, inputs)
+    check_output("--report", options.report, inputs)
     start = original
     if options.simplify:
         from graphfix.rewrite.simplify import simplify
@@ -93,10 +104,15 @@ def run(options: argparse.Namespace) -> int:
         approximate="approximate" in options.allow,
     )
     if not options.dry_run:
-        save(report.model, options.output)
+        try:
+            save(report.model, options.output)
+        except OSError as error:
+            raise UsageError(
+                f"-o {options.output}: cannot be written ({error.strerror})."
+            ) from None
     if options.report is not None:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(options.report, text.encode())
+        write_output("--report", options.report, text)
     print(_text(report, options))
     if options.diff:
         print(_diff(original, report.model))

@@ -80,14 +80,26 @@ def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_output(output: Path | None, inputs: Iterable[str]) -> None:
-    """Refuse an --output that is a folder or one of the inputs. Raises UsageError."""
+def check_output(option: str, output: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse a file to write that is a folder, lacks one, or is an input. Raises UsageError."""
     if output is None:
         return
     if output.is_dir():
-        raise UsageError(f"--output {output}: is a folder; give a file.")
-    for path in map(Path, inputs):
+        raise UsageError(f"{option} {output}: is a folder; give a file.")
+    if not output.parent.is_dir():
+        raise UsageError(f"{option} {output}: there is no folder {output.parent}; create it first.")
+    for path in inputs:
         if output.exists() and path.exists() and output.samefile(path):
             raise UsageError(
-                f"--output {output}: is an input, which is never changed; give another."
+                f"{option} {output}: is an input, which is never changed; give another."
             )
+
+
+def write_output(option: str, output: Path, text: str) -> None:
+    """Write a report whole or not at all; raises UsageError when it cannot be written."""
+    from graphfix.graph.saving import write_atomically
+
+    try:
+        write_atomically(output, text.encode())
+    except OSError as error:
+        raise UsageError(f"{option} {output}: cannot be written ({error.strerror}).") from None

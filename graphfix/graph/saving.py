@@ -30,14 +30,11 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{target}: is a folder. Give the path of the .onnx file to write.")
     if model.path is not None and target.exists() and target.samefile(model.path):
         raise UsageError(f"{target}: is the input itself, which is never changed. Write elsewhere.")
-    if model.folder is not None and target.exists():
-        for location in _locations(model.proto):
-            weights = model.folder / location
-            if weights.exists() and target.samefile(weights):
-                raise UsageError(
-                    f"{target}: holds the weights of the input, which are never changed. Write "
-                    "elsewhere."
-                )
+    for weights in external_files(model) if target.exists() else ():
+        if weights.exists() and target.samefile(weights):
+            raise UsageError(
+                f"{target}: holds weights of the input, which are never changed. Write elsewhere."
+            )
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder. Create it first.")
     proto = model.to_proto()
@@ -91,6 +88,12 @@ def _bring_external_data(proto: onnx.ModelProto, source: Path | None, folder: Pa
         new.parent.mkdir(parents=True, exist_ok=True)
         # a copy, not a link: onnx and others refuse weights that are hard or symbolic links
         _copy_atomically(old, new)
+
+
+def external_files(model: Model) -> list[Path]:
+    """Return the files that hold the model's external data, within its folder."""
+    folder = model.folder
+    return [] if folder is None else [folder / name for name in _locations(model.proto)]
 
 
 def _locations(proto: onnx.ModelProto) -> list[str]:

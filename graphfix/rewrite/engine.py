@@ -19,7 +19,7 @@ from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.island import Island, cut_out
 from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
 from graphfix.rewrite.proof import Proof, prove
-from graphfix.rewrite.rule import Exactness, No, Rule, Site
+from graphfix.rewrite.rule import Exactness, No, Rule, RuleError, Site
 from graphfix.support import Tables, Target
 
 VERIFY = ("site", "model", "off")
@@ -133,7 +133,7 @@ class Engine:
         for rule in self._buckets[_key(node)]:
             statistics = self.statistics[rule.name]
             statistics.tried += 1
-            answer = rule.match(node, graph)
+            answer = self._ask(rule, node, graph)
             if isinstance(answer, No):
                 statistics.missed[answer.reason] += 1
                 continue
@@ -156,6 +156,16 @@ class Engine:
             )
         ]
         return "; ".join(said[:2])
+
+    @staticmethod
+    def _ask(rule: Rule, node: Node, graph: Graph) -> Site | No:
+        try:
+            return rule.match(node, graph)
+        except Exception as error:
+            raise RuleError(
+                f"the rule {rule.name} failed at {node.name or node.op_type}: "
+                f"{type(error).__name__}: {error}. Leave it out with --ignore {rule.name}."
+            ) from error
 
     # ------------------------------------------------------------------ the gate
 
@@ -320,7 +330,7 @@ def _structure_problem(site: Site, graph: Graph) -> str | None:
     for name in needed:
         if name in produced and name not in site.replace:
             return "a new node uses a value that is dropped"
-    if len(site.drop) > 1 and _makes_cycle(site, graph, dropped):
+    if _makes_cycle(site, graph, dropped):
         return "it would make a cycle"
     return None
 
@@ -329,6 +339,8 @@ def _makes_cycle(site: Site, graph: Graph, dropped: set[Node]) -> bool:
     """Whether something that a new node takes depends on what the site gives."""
     sources = {n for proto in site.nodes for n in proto.input if n and not n.startswith(MARK)}
     sources.update(v for v in site.replace.values() if not v.startswith(MARK))
+    if len(dropped) == 1 and sources <= {*next(iter(dropped)).inputs}:
+        return False  # it takes nothing but what the node took
     earliest = min(node.position for node in dropped)
     stack = [v.producer for n in sources if (v := graph.values.get(n)) and v.producer]
     seen: set[Node] = set()

@@ -121,7 +121,7 @@ def fix(
         engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     engine.run()
     tidied = tidy(work)
-    result = Model(work.to_proto(), original.path)
+    result = Model(_with_output_shapes(work), original.path)
     after = check(result, target, tables=tables)
     engine.changes += [
         Change(rule, "exact", [], [], "", None)
@@ -142,6 +142,23 @@ def fix(
         verify,
         whole,
     )
+
+
+def _with_output_shapes(model: Model) -> onnx.ModelProto:
+    """Return the model's message; outputs that lost their shape get the inferred one."""
+    proto = model.to_proto()
+    for info in proto.graph.output:
+        value = model.graph.values.get(info.name)
+        tensor = info.type.tensor_type
+        if info.type.HasField("tensor_type") and not tensor.HasField("shape") and value is not None:
+            for dim in value.shape or ():
+                if isinstance(dim, int):
+                    tensor.shape.dim.add(dim_value=dim)
+                else:
+                    tensor.shape.dim.add(dim_param=dim or "")
+            if value.shape == ():
+                tensor.shape.SetInParent()
+    return proto
 
 
 def _tolerance(rules: Sequence[Rule], engine: Engine) -> float:
@@ -176,4 +193,6 @@ def _copy(model: Model, shapes: Mapping[str, tuple[int, ...]] | None) -> Model:
         del proto.graph.value_info[:]
         for info in proto.graph.output:
             info.type.tensor_type.ClearField("shape")
+    # before IR version 4 every initializer had to be listed as an input: new ones are not
+    proto.ir_version = max(proto.ir_version, 4)
     return Model(proto, model.path)

@@ -194,7 +194,7 @@ def _model(
     nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], inputs: list[Port],
     outputs: list[Port], names: dict[str, str], opset: int, source: Model,
 ) -> onnx.ModelProto:  # fmt: skip
-    model = onnx.ModelProto(ir_version=min(source.proto.ir_version or 8, 10))
+    model = onnx.ModelProto(ir_version=max(4, min(source.proto.ir_version, 10)))
     model.opset_import.add(domain="", version=opset)
     for entry in source.proto.opset_import:
         if entry.domain not in ("", "ai.onnx"):

@@ -10,16 +10,12 @@ import types
 from functools import cache
 from pathlib import Path
 
-from graphfix.errors import GraphfixError, UsageError, nearest
-from graphfix.rewrite.rule import Rule
+from graphfix.errors import UsageError, nearest
+from graphfix.rewrite.rule import Rule, RuleError
 from graphfix.support.paths import data_folder
 
 # the package as whose modules rules are loaded
 _PACKAGE = "graphfix_rules"
-
-
-class RuleError(GraphfixError):
-    """A rule file that does not load."""
 
 
 @cache
@@ -67,7 +63,7 @@ def _load_python(path: Path, name: str) -> Rule:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RuleError(
             f"{path}: the rule does not load: {type(error).__name__}: {error}"
         ) from error

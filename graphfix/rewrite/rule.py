@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 import onnx
 
+from graphfix.errors import GraphfixError
 from graphfix.graph import Graph, Node
+
+
+class RuleError(GraphfixError):
+    """A rule file that does not load, or a rule that fails while it is asked."""
 
 
 class Exactness(enum.Enum):

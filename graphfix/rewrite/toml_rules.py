@@ -28,8 +28,7 @@ from graphfix.rewrite.patterns import (
     references,
     site,
 )
-from graphfix.rewrite.registry import RuleError
-from graphfix.rewrite.rule import Exactness, Example, NearMiss, No, Rule, Site
+from graphfix.rewrite.rule import Exactness, Example, NearMiss, No, Rule, RuleError, Site
 from graphfix.support.conditions import Condition, NodeView, compile_condition
 from graphfix.support.predicates import PREDICATES
 from graphfix.support.target import read_toml

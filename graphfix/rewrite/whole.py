@@ -11,7 +11,7 @@ import onnx
 
 from graphfix.graph import Model
 from graphfix.rewrite.island import Port
-from graphfix.rewrite.proof import difference, random_input
+from graphfix.rewrite.proof import difference, finite, random_input
 from graphfix.rewrite.rule import Exactness
 
 
@@ -25,7 +25,11 @@ class WholeProof:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as the report has it."""
-        return {"equal": self.ok, "reason": self.reason, "outputs": self.outputs}
+        outputs = {
+            name: {key: finite(number) for key, number in errors.items()}
+            for name, errors in self.outputs.items()
+        }
+        return {"equal": self.ok, "reason": self.reason, "outputs": outputs}
 
 
 def compare_models(before: Model, after: Model, tolerance: float) -> WholeProof:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from graphfix.rewrite.registry import RuleError, load_folder
-from graphfix.rewrite.rule import Exactness, Rule
+from graphfix.rewrite.registry import load_folder
+from graphfix.rewrite.rule import Exactness, Rule, RuleError
 from graphfix.rewrite.toml_rules import read_rule
 from tests.rules import harness as h
 
