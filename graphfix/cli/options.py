@@ -87,7 +87,9 @@ def check_output(option: str, output: Path | None, inputs: Iterable[Path]) -> No
     if output.is_dir():
         raise UsageError(f"{option} {output}: is a folder; give a file.")
     if not output.parent.is_dir():
-        raise UsageError(f"{option} {output}: there is no folder {output.parent}; create it first.")
+        raise UsageError(
+            f"{option} {output}: there is no such folder ({output.parent}); create it first."
+        )
     for path in inputs:
         if output.exists() and path.exists() and output.samefile(path):
             raise UsageError(

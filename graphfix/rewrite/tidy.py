@@ -11,6 +11,7 @@ from collections import Counter
 
 import onnx
 
+from graphfix.analysis.findings import Namer
 from graphfix.graph import Graph, Model
 
 RULES = (
@@ -25,8 +26,9 @@ RULES = (
 def tidy(model: Model) -> Counter[str]:
     """Tidy a model in place and return how often each repair was made."""
     done: Counter[str] = Counter()
+    namer = Namer(model.graph)
     for graph in model.graph.graphs():
-        done["tidy/unique_names"] += _unique_names(graph)
+        done["tidy/unique_names"] += _unique_names(graph, namer)
         done["tidy/name_skipped_outputs"] += _name_skipped_outputs(graph)
         done["tidy/branch_outputs"] += _branch_outputs(graph)
         done["tidy/unused_constants"] += _unused_constants(graph)
@@ -34,10 +36,13 @@ def tidy(model: Model) -> Counter[str]:
     return +done
 
 
-def _unique_names(graph: Graph) -> int:
+def _unique_names(graph: Graph, namer: Namer) -> int:
     """Give every node a name of its own, apart from inputs and generated initializer names."""
-    taken = {name for name in graph.inputs if name not in graph.initializers}
-    taken |= {f"{name}_Initializer_{i}" for i, name in enumerate(graph.initializers)}
+    inputs = [name for name in graph.inputs if name not in graph.initializers]
+    taken = {*inputs, *(f"{name}_Initializer_{i}" for i, name in enumerate(graph.initializers))}
+    spelled = [namer.name(node) for node in graph.nodes]
+    if len({*taken, *spelled}) == len(taken) + len(spelled):
+        return 0
     written = {node.name for node in graph.nodes if node.name}
     changed = 0
     for node in graph.nodes:

@@ -109,7 +109,7 @@ def test_truncation_gives_a_verdict_or_a_paragraph(main: Callable, tmp_path: Pat
         (["--ignore", "everything"], ["everything"]),
         (["--fail-on", "always"], ["--fail-on", "always", "rejected", "never"]),
         (["--format", "html"], ["--format", "html", "json"]),
-        (["--output", "missing/report.txt"], ["--output missing/report.txt", "No such file"]),
+        (["--output", "missing/report.txt"], ["--output missing/report.txt", "no such folder"]),
         (["--output", "folder"], ["--output folder", "folder"]),
         (["--op-support", "nowhere.toml"], ["--op-support nowhere.toml"]),
         (["--colour"], ["--colour"]),

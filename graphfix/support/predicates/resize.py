@@ -107,6 +107,8 @@ def _differs(view: NodeView, cann: Callable[[int, int, int], int]) -> bool:
             continue
         if out > _MAX_LENGTH:
             return True
+        if not scale > 0 or not math.isfinite(scale):
+            return True
         for x in range(out):
             exact = _source_position(mode, x, size, out, scale)
             onnx = min(max(_round(rounding, exact), 0), size - 1)
