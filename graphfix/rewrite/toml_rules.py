@@ -93,9 +93,16 @@ class Form:
     constants: Mapping[str, tuple[float, str]]  # name -> (number, the value whose type it has)
     when: Condition | None
     opsets: range
+    constant_input: str | None = None  # an input of the root that has to be a small constant
 
     def match(self, node: Node, graph: Graph, misses: Misses) -> Site | No:
         """Return the site, or a No; the reasons of the misses go to `misses`."""
+        # most nodes of the root's type fail here, before anything is built
+        if self.constant_input is not None and not any(
+            v is not None and v.constant is not None for v in node.values
+        ):
+            misses.add(0, f"{self.constant_input} is no small constant")
+            return No(misses.reason)
         opset = graph.model.opset or 0
         if opset not in self.opsets:
             misses.add(0, f"the rule is not for opset {opset}")
@@ -236,7 +243,9 @@ class _Reader:
             raise RuleError(str(error)) from error
         low = self.get(table, "min_opset", int, where=where, default=1)
         high = self.get(table, "max_opset", int, where=where, default=999)
-        return Form(before, after, tuple(checks), constants, condition, range(low, high + 1))
+        opsets = range(low, high + 1)
+        asked = _constant_input(before, self.get(table, "variables", dict, default={}))
+        return Form(before, after, tuple(checks), constants, condition, opsets, asked)
 
     def _after(
         self, table: Mapping[str, Any], before: Pattern, names: set[str], where: str
@@ -300,6 +309,15 @@ class _Reader:
                 raise self.error(f"{where}.{key}", f"{operand} is not in before.")
             checks.append(_on_value(name, make(name, operand)))
         return checks
+
+
+def _constant_input(before: Pattern, variables: Mapping[str, Any]) -> str | None:
+    """Return an input of the root whose conditions only a small constant meets."""
+    for name in before.root.inputs:
+        table = variables.get(name, {})
+        if not table.get("optional") and {*table} & {"is", "near", "lacks", "all_equal"}:
+            return name
+    return None
 
 
 def _on_value(name: str, check: Callable[[Value, Match], str | None]) -> _Check:
