@@ -14,8 +14,9 @@ import onnx
 import onnx.shape_inference
 
 from graphfix.errors import UsageError, nearest
-from graphfix.graph.index import Graph, Node
+from graphfix.graph.index import Graph
 from graphfix.graph.model import Model
+from graphfix.graph.node import Node
 from graphfix.graph.propagation import constant_node, propagate
 from graphfix.graph.tensors import byte_size, is_external
 from graphfix.graph.value import Shape, declared_shape

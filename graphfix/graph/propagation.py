@@ -15,7 +15,8 @@ import onnx
 import onnx.numpy_helper
 
 from graphfix.graph import dtypes
-from graphfix.graph.index import Graph, Node
+from graphfix.graph.index import Graph
+from graphfix.graph.node import Node
 from graphfix.graph.tensors import SMALL_ELEMENTS, small_array
 
 Array = np.ndarray

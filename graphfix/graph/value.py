@@ -11,7 +11,8 @@ from graphfix.graph import dtypes
 from graphfix.graph.tensors import small_array
 
 if TYPE_CHECKING:
-    from graphfix.graph.index import Graph, Node
+    from graphfix.graph.index import Graph
+from graphfix.graph.node import Node
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]

@@ -6,7 +6,8 @@ from typing import Any
 
 import onnx
 
-from graphfix.graph.index import Graph, Node, holds_graph
+from graphfix.graph.index import Graph
+from graphfix.graph.node import Node, holds_graph
 
 
 def graph_proto(graph: Graph) -> onnx.GraphProto:

@@ -14,7 +14,6 @@ from graphfix.rewrite.island import Port
 from graphfix.rewrite.proof import difference, finite, random_input
 from graphfix.rewrite.rule import Exactness
 
-
 # sizes for dynamic dims, tried until two of them run
 _SIZES = (2, 3, 1, 4, 5, 8, 16)
 

@@ -12,7 +12,7 @@ from graphfix.analysis.context import Context
 from graphfix.analysis.findings import Order
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node, dtypes
-from graphfix.graph.index import constant_tensor
+from graphfix.graph.node import constant_tensor
 from graphfix.graph.tensors import element_count, is_external
 from graphfix.support.paths import data_folder
 from graphfix.support.target import Release, read_toml
