@@ -12,7 +12,7 @@ from graphfix.graph.tensors import small_array
 
 if TYPE_CHECKING:
     from graphfix.graph.index import Graph
-from graphfix.graph.node import Node
+    from graphfix.graph.node import Node
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
