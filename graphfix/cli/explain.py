@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="GF101, opset-not-registered, Resize/antialias-linear, or a rule; left out: a list",
     )
     parser.add_argument("--model", metavar="M", help="a model in which to try a rule")
-    parser.add_argument("--node", metavar="N", help="the node at which to try it")
+    parser.add_argument("--node", metavar="N", help="the node, or a value that it gives")
 
 
 def run(options: argparse.Namespace) -> int:

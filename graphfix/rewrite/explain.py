@@ -23,9 +23,10 @@ def why(rule: Rule, path: str | os.PathLike[str], node_name: str | None) -> str:
     converting = source if chosen.target != source else None
     nodes = list(model.graph.walk())
     if node_name is not None:
-        found = [n for n in nodes if n.name == node_name]
+        found = [n for n in nodes if n.name == node_name or node_name in n.outputs]
         if not found:
-            close = nearest(node_name, [n.name for n in nodes if n.name])
+            known = [n.name or n.outputs[0] for n in nodes if n.name or n.outputs]
+            close = nearest(node_name, known)
             raise UsageError(f"--node {node_name}: the model has no such node. {close}")
         nodes = found
     else:

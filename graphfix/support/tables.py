@@ -133,6 +133,7 @@ class Operator:
     name: str
     summary: str
     instead: str
+    fix: str
     registrations: tuple[Registration, ...]
     kernels: tuple[KernelChoice, ...]
     constraints: tuple[Constraint, ...]
@@ -257,8 +258,8 @@ def _overlay(base: dict[str, Any], top: dict[str, Any], where: str) -> dict[str,
 
 
 _KEYS = {
-    "operator": {"name", "summary", "instead", "registration", "kernel", "constraint", "note",
-                 "documented"},
+    "operator": {"name", "summary", "instead", "fix", "registration", "kernel", "constraint",
+                 "note", "documented"},
     "registration": {"opsets", "domain", "form", "ge_op", "becomes", "inputs", "outputs",
                      "connected", "connected_if_listed", "source", "certainty", "releases"},
     "kernel": {"opsets", "ge_op", "when", "inputs", "outputs", "engine", "note", "certainty"},
@@ -278,6 +279,7 @@ def parse_operator(table: Mapping[str, Any], where: str, standard: bool = True) 
             name=name,
             summary=table.get("summary", ""),
             instead=table.get("instead", ""),
+            fix=table.get("fix", ""),
             registrations=tuple(_registration(r, where) for r in table.get("registration", ())),
             kernels=tuple(_kernel(k, where) for k in table.get("kernel", ())),
             constraints=tuple(_constraint(name, c, where) for c in table.get("constraint", ())),

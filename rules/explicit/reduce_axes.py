@@ -8,7 +8,8 @@ Rewrites  at opset 18: ReduceL1 -> Abs, ReduceSum; ReduceSumSquare -> Mul, Reduc
           Mul, ReduceSum, Sqrt; ReduceSumSquare and ReduceLogSum without axes -> with all axes;
           noop_with_empty_axes without axes -> the elementwise part alone; axes that change between
           attribute and input on the way to another opset.
-Leaves    Axes that are not constant; reductions that CANN reads as they are; ReduceL2 of integers.
+Leaves    Axes that are not constant where they would have to be written; reductions that CANN reads
+          as they are; ReduceL2 of integers.
 Exact     rounding: float32 within 5e-6.
 Source    ops-math reduce_*_onnx_plugin.cpp and square_sum_v1, August 2026; prototypes of 8.1.RC1.
 """
@@ -52,17 +53,22 @@ class ReduceAxes(Rule):
         was_input = (graph.model.opset or 0) >= changed_at
         becomes_input = b.opset >= changed_at
         axes = [int(a) for a in node.attributes["axes"].ints] if "axes" in node.attributes else []
+        keepdims = "keepdims" not in node.attributes or node.attributes["keepdims"].i == 1
+        spelled_out = node.op_type in _SPELLED_OUT and becomes_input
         if was_input:
             given = node.input(1)
+            noop = "noop_with_empty_axes" in node.attributes and (
+                node.attributes["noop_with_empty_axes"].i == 1
+            )
             if given is not None and given.known is None:
+                if spelled_out and not noop:
+                    return self._spelled_out(node, b, x.dtype, given.name, keepdims)
                 return No("the axes are not constant")
             known = given.known if given is not None else None
             axes = [int(a) for a in known.reshape(-1)] if known is not None else []
-            noop = node.attributes.get("noop_with_empty_axes")
-            if noop is not None and noop.i == 1 and not axes:
+            if noop and not axes:
                 return self._elementwise(node, b)
-        keepdims = "keepdims" not in node.attributes or node.attributes["keepdims"].i == 1
-        if node.op_type in _SPELLED_OUT and becomes_input:
+        if spelled_out:
             return self._spelled_out(node, b, x.dtype, axes or None, keepdims)
         needs_axes = not axes and (
             node.op_type == "ReduceSumSquare" or (node.op_type == "ReduceLogSum" and b.opset < 13)
@@ -83,13 +89,16 @@ class ReduceAxes(Rule):
         return b.site(b.op(_ELEMENTWISE.get(node.op_type, "Identity"), x))
 
     def _spelled_out(
-        self, node: Node, b: Builder, dtype: str, axes: list[int] | None, keepdims: bool
+        self, node: Node, b: Builder, dtype: str, axes: str | list[int] | None, keepdims: bool
     ) -> Site | No:
         x = node.inputs[0]
         if node.op_type == "ReduceL2" and dtype not in dtypes.FLOATS:
             return No("there is no square root of integers")
         inner = b.op("Abs", x) if node.op_type == "ReduceL1" else b.op("Mul", x, x)
-        total = b.reduce("ReduceSum", inner, axes, keepdims)
+        if isinstance(axes, str):  # a value that is known only when the model runs
+            total = b.op("ReduceSum", inner, axes, keepdims=int(keepdims))
+        else:
+            total = b.reduce("ReduceSum", inner, axes, keepdims)
         return b.site(b.op("Sqrt", total) if node.op_type == "ReduceL2" else total)
 
     examples = (
@@ -133,13 +142,20 @@ class ReduceAxes(Rule):
             target=17,
         ),
         Example(
+            "g (float[2,3] x, int64[1] a) => (float[M,N] y) { y = ReduceL2(x, a) }",
+            after="g (float[2,3] x, int64[1] a) => (float[M,N] y) "
+            "{ h = Mul(x, x)  s = ReduceSum<keepdims = 1>(h, a)  y = Sqrt(s) }",
+            opset=18,
+        ),
+        Example(
             "g (float[2,3] x) => (float[2,1] y) { y = ReduceL1<axes = [1]>(x) }",
             after=["Abs", "ReduceSum"],
             opset=17,
             target=18,
         ),
         NearMiss(
-            "g (float[2,3] x, int64[1] a) => (float[M,N] y) { y = ReduceL1(x, a) }",
+            "g (float[2,3] x, int64[1] a) => (float[M,N] y) {"
+            " y = ReduceL1<noop_with_empty_axes = 1>(x, a) }",
             reason="the axes are not constant",
             opset=18,
         ),

@@ -130,7 +130,9 @@ def test_constraint_is_consistent(entry):
     assert set(entry.get("releases", [])) <= set(releases())
     assert re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", entry["id"])
     if "fix" in entry:
-        assert re.fullmatch(r"(decompose|explicit|clean|fold|opset)/[a-z0-9_]+", entry["fix"])
+        assert re.fullmatch(
+            r"(decompose|explicit|clean|fold|fuse|opset|tidy)/[a-z0-9_]+", entry["fix"]
+        )
     for text in entry.get("covers", []):
         assert ":" in text
 

@@ -126,15 +126,15 @@ def _unregistered(context: Context, node: Node, where: Order) -> None:
             remedy=f"instead: {instead}"
             if instead
             else "write it out, cut it off, or add a custom operator",
-            fix=_rule_for(context, op),
+            fix=_rule_for(context, op, operator.fix if operator is not None else ""),
             **details,
         )
 
 
-def _rule_for(context: Context, op_type: str) -> str | None:
-    """Return the rule that spells an operator out: `decompose/` and its name in snake case."""
+def _rule_for(context: Context, op_type: str, named: str) -> str | None:
+    """Return the rule that writes an operator out: the table's, or `decompose/` its snake case."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_type).lower()
-    name = f"decompose/{snake}"
+    name = named or f"decompose/{snake}"
     return name if name in context.known_rules else None
 
 
