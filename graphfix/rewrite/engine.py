@@ -66,6 +66,15 @@ class Verdict:
     proof: Proof | None
 
 
+@dataclass
+class _Candidates:
+    """The rules for all nodes of one operator that are fed by the same operators."""
+
+    rules: list[Rule] = field(default_factory=list)
+    unfed: list[tuple[Rule, str]] = field(default_factory=list)  # cannot match, and why
+    nodes: int = 0  # tried since the statistics were brought up to date
+
+
 class Engine:
     """Rewrites one model for one target."""
 
@@ -85,6 +94,7 @@ class Engine:
         for rule in rules:
             for root in rule.roots:
                 self._buckets.setdefault(root, []).append(rule)
+        self._candidates: dict[tuple[str, ...], _Candidates] = {}
         self._verdicts: dict[tuple[str, bytes], Verdict] = {}
         self._types: dict[bytes, dict[str, tuple[str | None, Shape | None]]] = {}
         self._names: set[str] = set()
@@ -105,6 +115,7 @@ class Engine:
         self._names = _all_names(self.model.graph)
         for graph in list(self.model.graph.graphs()):
             self._run_graph(graph, converting_from, only)
+        self._count_unfed()
 
     def _run_graph(
         self, graph: Graph, converting_from: int | None, only: Callable[[Node], bool] | None
@@ -130,7 +141,9 @@ class Engine:
     def _try_rules(
         self, node: Node, graph: Graph, converting_from: int | None
     ) -> list[Node] | None:
-        for rule in self._buckets[_key(node)]:
+        candidates = self._candidates_of(node)
+        candidates.nodes += 1
+        for rule in candidates.rules:
             statistics = self.statistics[rule.name]
             statistics.tried += 1
             answer = self._ask(rule, node, graph)
@@ -144,6 +157,29 @@ class Engine:
             statistics.fired += 1
             return self._commit(rule, answer, graph, island, proof)
         return None
+
+    def _candidates_of(self, node: Node) -> _Candidates:
+        root = _key(node)
+        feeders = tuple(
+            "" if v is None or v.producer is None else _key(v.producer) for v in node.values
+        )
+        alike = (root, *feeders)
+        if alike not in self._candidates:
+            known = self._candidates[alike] = _Candidates()
+            for rule in self._buckets[root]:
+                reason = rule.unfed(root, feeders)
+                if reason is None:
+                    known.rules.append(rule)
+                else:
+                    known.unfed.append((rule, reason))
+        return self._candidates[alike]
+
+    def _count_unfed(self) -> None:
+        for candidates in self._candidates.values():
+            for rule, reason in candidates.unfed:
+                self.statistics[rule.name].tried += candidates.nodes
+                self.statistics[rule.name].missed[reason] += candidates.nodes
+            candidates.nodes = 0
 
     def reasons(self, node: Node) -> str:
         """Say why the rules that start at this operator did not help, as far as they were asked."""

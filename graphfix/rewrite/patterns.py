@@ -146,6 +146,19 @@ class Pattern:
             if any(a.type == onnx.AttributeProto.TENSOR for a in node.attributes.values()):
                 raise PatternError(f"{node.op_type}: a pattern cannot ask for a tensor attribute")
 
+    def unfed(self, feeders: Sequence[str]) -> str | None:
+        """Return why no root with these operators at its inputs can match, or None."""
+        for position, name in enumerate(self.root.inputs):
+            index = self._producers.get(name)
+            if index is None or self.nodes[index].key in feeders:
+                continue
+            feeder = feeders[position] if position < len(feeders) else ""
+            wanted = self.nodes[index].key
+            if not feeder:
+                return f"{name} does not come from {wanted}"
+            return f"{name} comes from {feeder}, not from {wanted}"
+        return None
+
     def matches(self, root: Node, misses: Misses) -> Iterator[Match]:
         """Yield every way in which the pattern fits at `root`."""
         if _key(root) != self.root.key:

@@ -98,3 +98,11 @@ class Rule:
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Return the edit that this rule proposes at `node`, or why there is none. Pure."""
         raise NotImplementedError
+
+    def unfed(self, root: str, feeders: Sequence[str]) -> str | None:
+        """Return why no node of the type `root` can match that is fed by these operators, or None.
+
+        `feeders` has an entry for each input, empty where no node gives it. The engine asks once
+        for all nodes that are fed alike, so that a rule costs nothing where it cannot fire.
+        """
+        return None

@@ -7,7 +7,7 @@ file and the key; nothing in a file is evaluated as code.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,18 @@ class TomlRule(Rule):
             if isinstance(answer, Site):
                 return answer
         return No(misses.reason)
+
+    def unfed(self, root: str, feeders: Sequence[str]) -> str | None:
+        """Return why none of the forms can fit."""
+        reason = None
+        for form in self.forms:
+            if form.before.root.key != root:
+                continue
+            problem = form.before.unfed(feeders)
+            if problem is None:
+                return None
+            reason = reason or problem
+        return reason
 
 
 # ---------------------------------------------------------------------- reading

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from graphfix.graph import Graph, Node
 from graphfix.rewrite.registry import load_folder
-from graphfix.rewrite.rule import Exactness, Rule, RuleError
+from graphfix.rewrite.rule import Exactness, No, Rule, RuleError
 from graphfix.rewrite.toml_rules import read_rule
 from tests.rules import harness as h
 
@@ -237,3 +238,42 @@ def test_conditions_on_values(
     else:
         assert operators == ["Abs", "Abs", "Sub"]
         assert reason in said
+
+
+# ---------------------------------------------------------------------- what cannot match
+
+
+def test_a_pattern_is_asked_only_where_what_feeds_the_root_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'before = "h = Sinh(x)  y = Add(h, a)"\nafter = "h = Sinh(x)  y = Add(a, h)"\n'
+    rule = rule_of(tmp_path, text)
+    asked: list[str] = []
+
+    def match(node: Node, graph: Graph) -> No:
+        asked.append(node.outputs[0])
+        return No("asked")
+
+    monkeypatch.setattr(rule, "match", match)
+    body = "c = Cosh(x)  p = Add(c, a)  q = Add(x, a)  s = Sinh(x)  r = Add(a, s)  y = Sum(p, q, r)"
+    signature = "g (float[2] x, float[2] a) => (float[2] y)"
+    _, engine = h.rewrite(rule, h.parse(f"{signature} {{ {body} }}", 17))
+    assert asked == ["r"]
+    statistics = engine.statistics[rule.name]
+    assert statistics.tried == 3
+    assert statistics.missed == {
+        "asked": 1,
+        "h comes from Cosh, not from Sinh": 1,
+        "h does not come from Sinh": 1,
+    }
+
+
+def test_each_form_keeps_a_rule_alive(tmp_path: Path) -> None:
+    forms = [
+        '[[form]]\nbefore = "h = Sinh(x)  y = Add(h, a)"\nafter = "y = Sub(x, a)"\n',
+        '[[form]]\nbefore = "h = Cosh(x)  y = Add(h, a)"\nafter = "y = Sub(a, x)"\n',
+    ]
+    rule = rule_of(tmp_path, "".join(forms))
+    assert rule.unfed("Add", ["", "Cosh"]) is None
+    assert rule.unfed("Add", ["Sinh", ""]) is None
+    assert rule.unfed("Add", ["Relu", "Exp"]) == "h comes from Relu, not from Sinh"
