@@ -73,6 +73,11 @@ class Node:
         """Whether the operator belongs to ONNX's own domain."""
         return self.domain in ("", "ai.onnx")
 
+    @property
+    def key(self) -> str:
+        """The operator as rules and tables spell it: `Gelu`, or `com.microsoft::Gelu`."""
+        return self.op_type if self.is_standard else f"{self.domain}::{self.op_type}"
+
     def __repr__(self) -> str:
         return f"<Node {self.op_type} {self.name!r}>"
 

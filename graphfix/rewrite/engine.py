@@ -121,7 +121,7 @@ class Engine:
         self, graph: Graph, converting_from: int | None, only: Callable[[Node], bool] | None
     ) -> None:
         work = deque(
-            n for n in graph.ordered() if _key(n) in self._buckets and (only is None or only(n))
+            n for n in graph.ordered() if n.key in self._buckets and (only is None or only(n))
         )
         waiting = set(work)
         while work:
@@ -134,7 +134,7 @@ class Engine:
                 continue
             # what is new, what feeds it and what it feeds may match now
             for candidate in _neighbourhood(added, graph):
-                if candidate not in waiting and _key(candidate) in self._buckets:
+                if candidate not in waiting and candidate.key in self._buckets:
                     waiting.add(candidate)
                     work.append(candidate)
 
@@ -159,9 +159,9 @@ class Engine:
         return None
 
     def _candidates_of(self, node: Node) -> _Candidates:
-        root = _key(node)
+        root = node.key
         feeders = tuple(
-            "" if v is None or v.producer is None else _key(v.producer) for v in node.values
+            "" if v is None or v.producer is None else v.producer.key for v in node.values
         )
         alike = (root, *feeders)
         if alike not in self._candidates:
@@ -185,7 +185,7 @@ class Engine:
         """Say why the rules that start at this operator did not help, as far as they were asked."""
         said = [
             f"{rule.name}: {reason}"
-            for rule in self._buckets.get(_key(node), ())
+            for rule in self._buckets.get(node.key, ())
             for reason in (
                 *self.statistics[rule.name].refused,
                 *self.statistics[rule.name].missed,
@@ -405,10 +405,6 @@ def _neighbourhood(added: list[Node], graph: Graph) -> list[Node]:
                 if user.graph is graph:
                     found.setdefault(user)
     return list(found)
-
-
-def _key(node: Node) -> str:
-    return node.op_type if node.is_standard else f"{node.domain}::{node.op_type}"
 
 
 def _all_names(root: Graph) -> set[str]:

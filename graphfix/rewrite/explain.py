@@ -30,7 +30,7 @@ def why(rule: Rule, path: str | os.PathLike[str], node_name: str | None) -> str:
             raise UsageError(f"--node {node_name}: the model has no such node. {close}")
         nodes = found
     else:
-        nodes = [n for n in nodes if n.op_type in rule.roots]
+        nodes = [n for n in nodes if n.key in rule.roots]
     if not nodes:
         return f"{rule.name}: the model has no {' or '.join(rule.roots)}."
     return "\n".join(f"{n.name or n.op_type} ({n.op_type}): {_answer(rule, n, engine, converting)}"
@@ -38,7 +38,7 @@ def why(rule: Rule, path: str | os.PathLike[str], node_name: str | None) -> str:
 
 
 def _answer(rule: Rule, node: Node, engine: Engine, converting: int | None) -> str:
-    if node.op_type not in rule.roots:
+    if node.key not in rule.roots:
         return f"no: the rule starts at {', '.join(rule.roots)}"
     answer = rule.match(node, node.graph)
     if isinstance(answer, No):

@@ -161,8 +161,8 @@ class Pattern:
 
     def matches(self, root: Node, misses: Misses) -> Iterator[Match]:
         """Yield every way in which the pattern fits at `root`."""
-        if _key(root) != self.root.key:
-            misses.add(-1, f"it is {_key(root)}, not {self.root.key}")
+        if root.key != self.root.key:
+            misses.add(-1, f"it is {root.key}, not {self.root.key}")
             return
         yield from self._node(len(self.nodes) - 1, root, Match(), misses)
 
@@ -242,17 +242,13 @@ class Pattern:
         producer = value.producer if value is not None else None
         if value is None or producer is None:
             return f"{name} does not come from {wanted.key}"
-        if _key(producer) != wanted.key:
-            return f"{name} comes from {_key(producer)}, not from {wanted.key}"
+        if producer.key != wanted.key:
+            return f"{name} comes from {producer.key}, not from {wanted.key}"
         if producer.graph is not match.nodes[len(self.nodes) - 1].graph:
             return f"{name} is computed outside the branch"
         if producer.outputs.index(value.name) != wanted.outputs.index(name):
             return f"{name} is another output of {wanted.key}"
         return None
-
-
-def _key(node: Node) -> str:
-    return node.op_type if node.is_standard else f"{node.domain}::{node.op_type}"
 
 
 def _attributes(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphfix.graph import Graph, Node
-from graphfix.rewrite import Builder, No
+from graphfix.rewrite import Builder, No, Site
 
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 # elements of all interpolation matrices of one node
@@ -188,11 +188,23 @@ def _changes(
     return found
 
 
-def interpolate(b: Builder, geometry: Geometry, rank: int, dtype: str) -> str | No:
-    """Write a linear or cubic Resize as one MatMul for each axis that changes."""
+def interpolate(node: Node, graph: Graph, mode: str) -> Site | No:
+    """Write a Resize of this mode, linear or cubic, as one MatMul for each axis that changes."""
+    asked = node.attributes.get("mode")
+    if asked is None or asked.s != mode.encode():
+        return No(f"the mode is not {mode}")
+    geometry = read_geometry(node, graph)
+    if isinstance(geometry, No):
+        return geometry
+    if geometry.coordinates == "tf_half_pixel_for_nn":
+        return No("these coordinates are for nearest")
+    given = node.input(0)
+    if given is None or given.shape is None or given.dtype not in ("float16", "float32", "double"):
+        return No("the element type is no float")
+    rank, dtype = len(given.shape), given.dtype
     if sum(a.size * a.out for a in geometry.axes) > _MAX_ELEMENTS:
         return No("the interpolation matrices are too large")
-    x = b.node.inputs[0]
+    b, x = Builder(node, graph), given.name
     for entry in geometry.axes:
         matrix = geometry.matrix(entry)
         if entry.axis == rank - 2:
@@ -208,7 +220,7 @@ def interpolate(b: Builder, geometry: Geometry, rank: int, dtype: str) -> str | 
     mask = outside_mask(geometry, rank)
     if mask is not None and geometry.extrapolation != 0:
         x = b.op("Add", x, b.constant(mask * geometry.extrapolation, dtype))
-    return x
+    return b.site(x)
 
 
 def outside_mask(geometry: Geometry, rank: int) -> np.ndarray | None:

@@ -14,7 +14,7 @@ Source    ops-nn common/src/framework/resize_onnx_plugin.cpp, August 2026; ONNX 
 from graphfix_rules.explicit import _resize as resize
 
 from graphfix.graph import Graph, Node
-from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
+from graphfix.rewrite import Exactness, Example, NearMiss, No, Rule, Site
 
 
 class ResizeCubic(Rule):
@@ -27,20 +27,7 @@ class ResizeCubic(Rule):
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire on a cubic Resize of known geometry."""
-        mode = node.attributes.get("mode")
-        if mode is None or mode.s != b"cubic":
-            return No("the mode is not cubic")
-        geometry = resize.read_geometry(node, graph)
-        if isinstance(geometry, No):
-            return geometry
-        if geometry.coordinates == "tf_half_pixel_for_nn":
-            return No("these coordinates are for nearest")
-        x = node.input(0)
-        if x is None or x.shape is None or x.dtype not in ("float16", "float32", "double"):
-            return No("the element type is no float")
-        b = Builder(node, graph)
-        result = resize.interpolate(b, geometry, len(x.shape), x.dtype)
-        return result if isinstance(result, No) else b.site(result)
+        return resize.interpolate(node, graph, "cubic")
 
     examples = (
         Example(

@@ -12,6 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from graphfix.rewrite.explain import why
+from graphfix.rewrite.toml_rules import read_rule
 from tests.builders import model_of, relu, text_model, write
 from tests.conftest import PACKAGE
 
@@ -522,3 +524,17 @@ def test_explain_names_the_gates_reason(main: Callable, tmp_path: Path) -> None:
     done = main("explain", "clean/identity", "--model", "model.onnx", "--node", "id")
     assert done.returncode == 0
     assert "id (Identity): " in done.stdout and "output of the graph" in done.stdout
+
+
+def test_explain_finds_roots_of_other_domains_and_nodes_by_their_values(tmp_path: Path) -> None:
+    page = 'page = "A rule."\nbefore = "y = com.example.Mystery(x)"\nafter = "y = Relu(x)"\n'
+    (tmp_path / "own.toml").write_text(page, encoding="utf-8")
+    rule = read_rule(tmp_path / "own.toml")
+    rule.name = "tests/own"
+    nodes = [helper.make_node("Mystery", ["x"], ["y"], domain="com.example")]
+    proto = model_of(nodes, {"x": [2]}, {"y": [2]}, imports={"com.example": 1})
+    path = write(proto, tmp_path / "model.onnx")
+    for node in (None, "y"):
+        said = why(rule, path, node)
+        assert said.startswith("Mystery (Mystery): "), said
+        assert "the rule starts at" not in said
