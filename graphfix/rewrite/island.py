@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from graphfix.graph import Graph, Model, Node, Shape, Value, dtypes, infer
+from graphfix.comparison.runtimes import Port
+from graphfix.graph import Graph, Model, Node, Value, dtypes, infer
 from graphfix.graph.tensors import SMALL_ELEMENTS, element_count, is_external
 from graphfix.graph.writing import node_proto
 from graphfix.rewrite.rule import Site
@@ -23,16 +24,13 @@ _KEPT_ELEMENTS = SMALL_ELEMENTS
 
 
 @dataclass(frozen=True)
-class Port:
-    """An input or output of an island: its name there, dtype and shape.
+class Boundary(Port):
+    """An input or output of an island, and what the graph around it knows.
 
     `is_inner`: in the graph a node gives the value, so that the parser knows nothing of its type.
     `is_weight`: in the graph it is a constant too large to come along.
     """
 
-    name: str
-    dtype: str | None
-    shape: Shape | None
     is_inner: bool = False
     is_weight: bool = False
 
@@ -43,8 +41,8 @@ class Island:
 
     before: onnx.ModelProto
     after: onnx.ModelProto
-    inputs: list[Port]
-    outputs: list[Port]
+    inputs: list[Boundary]
+    outputs: list[Boundary]
     key: bytes
     names: dict[str, str]  # values of the graph (and made-up ones) -> names on the island
     takeovers: int = 0  # Identity nodes of `after` that only say "an existing value takes over"
@@ -69,7 +67,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
         for _, inner in node.subgraphs:
             for name in inner.captured():
                 names.setdefault(name, f"v{len(names)}")
-    inputs: list[Port] = []
+    inputs: list[Boundary] = []
     constants: list[onnx.TensorProto] = []
     seen: set[str] = set()
 
@@ -89,7 +87,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
             inner = value is not None and value.producer is not None
             dtype, shape = (value.dtype, value.shape) if value is not None else (None, None)
             weight = value is not None and value.is_constant
-            inputs.append(Port(port, dtype, shape, inner, weight))
+            inputs.append(Boundary(port, dtype, shape, inner, weight))
 
     for node in site.drop:
         for name in node.inputs:
@@ -102,11 +100,13 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
             visit(name)
     for new in site.replace.values():
         visit(new)
-    outputs: list[Port] = []
+    outputs: list[Boundary] = []
     for old in site.replace:
         value = graph.lookup(old)
         port = names.setdefault(old, f"v{len(names)}")
-        outputs.append(Port(port, value.dtype if value else None, value.shape if value else None))
+        outputs.append(
+            Boundary(port, value.dtype if value else None, value.shape if value else None)
+        )
     before = _model(
         _ordered(site.drop, dropped), constants, inputs, outputs, names, source_opset, graph.model
     )
@@ -191,8 +191,8 @@ def _ordered(nodes: tuple[Node, ...], dropped: set[Node]) -> list[onnx.NodeProto
 
 
 def _model(
-    nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], inputs: list[Port],
-    outputs: list[Port], names: dict[str, str], opset: int, source: Model,
+    nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], inputs: list[Boundary],
+    outputs: list[Boundary], names: dict[str, str], opset: int, source: Model,
 ) -> onnx.ModelProto:  # fmt: skip
     model = onnx.ModelProto(ir_version=max(4, min(source.proto.ir_version, 10)))
     model.opset_import.add(domain="", version=opset)

@@ -12,7 +12,7 @@ from graphfix.analysis.kernels import check_kernels
 from graphfix.analysis.parser import check_parser
 from graphfix.analysis.silent import check_silent
 from graphfix.graph import Model, infer
-from graphfix.rewrite.island import Island, Port
+from graphfix.rewrite.island import Boundary, Island
 from graphfix.support import Tables, Target
 
 # findings of nodes that the parser makes up: inputs and constants of an island are not the site's
@@ -39,7 +39,7 @@ class Potential:
 
 
 def findings_of(
-    proto: onnx.ModelProto, ports: list[Port], opset: int, target: Target, tables: Tables
+    proto: onnx.ModelProto, ports: list[Boundary], opset: int, target: Target, tables: Tables
 ) -> list[Finding]:
     """Return what the target does with the nodes of a small model, read at `opset`."""
     copy = onnx.ModelProto()

@@ -7,7 +7,6 @@ and infinities for rules that promise exactness. Symbolic dims are bound at two 
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +15,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphfix.graph import Shape, dtypes
+from graphfix.comparison.inputs import as_dtype, bind, is_open, random_input
+from graphfix.comparison.metrics import finite
+from graphfix.comparison.runtimes.onnxruntime import first_line
+from graphfix.graph import dtypes
 from graphfix.graph.inference import SHAPE_INPUTS
-from graphfix.rewrite.island import Island, Port
+from graphfix.rewrite.island import Boundary, Island
 from graphfix.rewrite.rule import Exactness
 
 # symbolic and unknown dims are bound to these, one after the other
@@ -52,11 +54,6 @@ class Proof:
             "engine": self.engine,
             "reason": self.reason,
         }
-
-
-def finite(number: float) -> float | None:
-    """Return a number as JSON can hold it: None for infinity and NaN."""
-    return number if math.isfinite(number) else None
 
 
 def prove(island: Island, exactness: Exactness, tolerance: float) -> Proof:
@@ -126,7 +123,7 @@ def _compare_all(
                 actual = after.run(inputs)
         except Exception as error:
             return Proof(
-                False, count, worst, f"the rewritten site fails: {_first_line(error)}", engine
+                False, count, worst, f"the rewritten site fails: {first_line(error)}", engine
             )
         for port, want, have in zip(island.outputs, expected, actual, strict=True):
             problem, distance = difference(want, have, exactness, tolerance)
@@ -137,10 +134,6 @@ def _compare_all(
     if count == 0:
         return None
     return Proof(True, count, worst, "equal" if worst == 0 else f"max error {worst:.2g}", engine)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def difference(
@@ -198,10 +191,10 @@ def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
     seed = zlib.crc32(island.key)
     decides = _decides_shapes(island)
     for round_, size in enumerate(_SIZES):
-        shapes = {p.name: _bound(p.shape, size) for p in island.inputs}
-        if any(s is None for s in shapes.values()):
+        if any(p.shape is None for p in island.inputs):
             return  # an unknown rank: nothing can be made up for it
-        total = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values() if s is not None)
+        shapes = bind(island.inputs, {}, size)
+        total = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values())
         if total > _HUGE_ELEMENTS:
             return
         rng = np.random.default_rng(seed + round_)
@@ -216,7 +209,7 @@ def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
                 yield {
                     p.name: _boundary(rng, p, shapes[p.name], kind, decides) for p in island.inputs
                 }
-        if not any(_is_open(p.shape) for p in island.inputs):
+        if not is_open(island.inputs):
             return
 
 
@@ -229,13 +222,13 @@ def _decides_shapes(island: Island) -> bool:
     )
 
 
-def _wide(rng: np.random.Generator, port: Port, shape: tuple[int, ...] | None) -> np.ndarray:
+def _wide(rng: np.random.Generator, port: Boundary, shape: tuple[int, ...]) -> np.ndarray:
     """Return integers over the whole range that sums of two stay within; else random data."""
     dtype = port.dtype or "float32"
-    if dtype not in _WIDE or shape is None:
+    if dtype not in _WIDE:
         return random_input(rng, port, shape)
     low, high = _WIDE[dtype]
-    return _as(rng.integers(low, high, shape, endpoint=True), dtype)
+    return as_dtype(rng.integers(low, high, shape, endpoint=True), dtype)
 
 
 _WIDE = {
@@ -250,14 +243,6 @@ _WIDE = {
 }
 
 
-def _bound(shape: Shape | None, size: int) -> tuple[int, ...] | None:
-    return None if shape is None else tuple(d if isinstance(d, int) else size for d in shape)
-
-
-def _is_open(shape: Shape | None) -> bool:
-    return shape is not None and any(not isinstance(d, int) for d in shape)
-
-
 def _boundaries(exactness: Exactness) -> Mapping[str, float]:
     finite = {"zeros": 0.0, "ones": 1.0, "negative": -2.5, "huge": 3e4, "tiny": 1e-6}
     if exactness is Exactness.EXACT:
@@ -265,45 +250,20 @@ def _boundaries(exactness: Exactness) -> Mapping[str, float]:
     return finite
 
 
-def random_input(
-    rng: np.random.Generator, port: Port, shape: tuple[int, ...] | None, spread: float = 1.0
-) -> np.ndarray:
-    """Return seeded input data for a port: normal floats, small integers, random bools."""
-    assert shape is not None
-    dtype = port.dtype or "float32"
-    if dtype in dtypes.FLOATS:
-        return _as(rng.normal(0, spread, shape), dtype)
-    if dtype == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype == "string":
-        return rng.choice(np.array(["a", "b", ""], object), shape)
-    low = 0 if dtype.startswith("u") or spread == 1.0 else -2
-    return _as(rng.integers(low, 2 if spread == 1.0 else 5, shape), dtype)
-
-
 def _boundary(
-    rng: np.random.Generator, port: Port, shape: tuple[int, ...] | None, kind: str, decides: bool
+    rng: np.random.Generator, port: Boundary, shape: tuple[int, ...], kind: str, decides: bool
 ) -> np.ndarray:
-    assert shape is not None
     dtype = port.dtype or "float32"
     if dtype not in dtypes.FLOATS or port.is_weight:
         return random_input(rng, port, shape)
     if decides and len(shape) <= 1:
         # it may be scales or sizes: a huge one would ask for more memory than there is
-        return _as(rng.integers(1, 3, shape), dtype)
+        return as_dtype(rng.integers(1, 3, shape), dtype)
     values = {"zeros": 0.0, "ones": 1.0, "negative": -2.5, "huge": 3e4, "tiny": 1e-6}
     if kind in values:
         data = rng.normal(1, 0.1, shape) * values[kind]
-        return _as(np.round(data) if kind in ("zeros", "ones") else data, dtype)
+        return as_dtype(np.round(data) if kind in ("zeros", "ones") else data, dtype)
     data = rng.normal(0, 1, shape)
     if data.size:
         data.flat[rng.integers(0, data.size)] = float(kind)
-    return _as(data, dtype)
-
-
-def _as(data: np.ndarray, dtype: str) -> np.ndarray:
-    number = dtypes.NUMBERS[dtype]
-    known = dtypes.numpy_dtype(number)
-    if known is not None:
-        return np.asarray(data).astype(known)
-    return np.asarray(data).astype(onnx.helper.tensor_dtype_to_np_dtype(number))
+    return as_dtype(data, dtype)

@@ -10,10 +10,10 @@ import onnx
 import onnx.parser
 import onnxruntime
 
+from graphfix.comparison.inputs import random_input
 from graphfix.graph import Model, infer
 from graphfix.rewrite.engine import Engine
 from graphfix.rewrite.opset import Plan, convert
-from graphfix.rewrite.proof import random_input
 from graphfix.rewrite.rule import Example, NearMiss, Rule
 from graphfix.rewrite.whole import WholeProof, compare_models
 from graphfix.support import Tables, Target
@@ -105,7 +105,7 @@ def runs(proto: onnx.ModelProto) -> bool:
         feed = {}
         for name in (i.name for i in session.get_inputs()):
             value = model.graph.values[name]
-            from graphfix.rewrite.island import Port
+            from graphfix.comparison.runtimes import Port
 
             shape = tuple(d if isinstance(d, int) else 2 for d in value.shape or ())
             feed[name] = random_input(rng, Port(name, value.dtype, shape), shape)

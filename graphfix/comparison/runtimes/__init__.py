@@ -1,0 +1,86 @@
+"""Runtimes: what gives outputs for inputs, whether it computes them or reads a saved folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from graphfix.errors import GraphfixError
+from graphfix.graph import Model, Shape, dtypes
+from graphfix.graph.value import declared_shape
+
+Arrays = dict[str, np.ndarray]
+
+
+class RuntimeFailed(GraphfixError):
+    """A runtime that cannot load its model, or stopped while it ran; what came before is kept."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: its name, dtype and shape (ints, symbols, None where unknown)."""
+
+    name: str
+    dtype: str | None
+    shape: Shape | None
+
+
+def ports_of(model: Model) -> list[Port]:
+    """Return the data inputs of a model as its file declares them."""
+    return [
+        Port(
+            info.name,
+            dtypes.NAMES.get(info.type.tensor_type.elem_type),
+            declared_shape(info.type),
+        )
+        for info in model.proto.graph.input
+        if info.name not in model.graph.initializers
+    ]
+
+
+class Runtime(Protocol):
+    """One side of a comparison. Use it as a context manager, or call `close`.
+
+    `name` is how reports call it. `inputs` are the ports that `run` must be fed; `outputs` the
+    names that it gives when nothing else is asked for.
+    """
+
+    @property
+    def name(self) -> str:
+        """How reports call this side."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[Port]:
+        """The ports that must be fed."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """The outputs, in the order of the model."""
+        ...
+
+    def run(self, feeds: Mapping[str, np.ndarray], fetch: Sequence[str] | None = None) -> Arrays:
+        """Return the outputs, or the values named in `fetch`, by name.
+
+        A runtime without intermediate values leaves out what it does not have. Raises RuntimeFailed
+        when it stops.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back memory and devices; may be called twice."""
+        ...
+
+    def __enter__(self) -> Runtime: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
