@@ -74,7 +74,7 @@ class OnnxRuntime:
     def load(self) -> None:
         """Load the model now, which otherwise the first run does."""
         if self._session is None:
-            self._session = self._new_session(self.model.proto, whole=True)
+            self._session = self._new_session(self.model.proto)
 
     def close(self) -> None:
         """Drop the sessions and with them their memory."""
@@ -94,16 +94,19 @@ class OnnxRuntime:
     # ------------------------------------------------------------------ sessions
 
     def _session_for(self, wanted: list[str]) -> Any:
+        key = tuple(wanted)
+        if self._dump is not None and (
+            key == self._dump[0] or (not self.optimize and set(key) <= set(self._dump[0]))
+        ):
+            return self._dump[1]
         if set(wanted) <= set(self.outputs):
             self.load()
             return self._session
-        key = tuple(wanted)
-        if self._dump is None or self._dump[0] != key:
-            self._dump = None  # first, so that two never lie in memory together
-            self._dump = (key, self._new_session(up_to(self.model, wanted)))
+        self._dump = None  # first, so that two never lie in memory together
+        self._dump = (key, self._new_session(up_to(self.model, wanted), dump=True))
         return self._dump[1]
 
-    def _new_session(self, proto: onnx.ModelProto, whole: bool = False) -> Any:
+    def _new_session(self, proto: onnx.ModelProto, dump: bool = False) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -113,6 +116,8 @@ class OnnxRuntime:
         )
         options.log_severity_level = 4
         options.intra_op_num_threads = self._threads
+        if dump:  # its memory is large and short-lived: it must not grow by powers of two
+            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         folder = self.model.folder
         if folder is not None:
             options.add_session_config_entry(
@@ -123,7 +128,7 @@ class OnnxRuntime:
                 proto.SerializeToString(), options, providers=self._providers
             )
         except Exception as error:
-            what = self.name if whole else f"{self.name}, with inner values as outputs,"
+            what = f"{self.name}, with inner values as outputs," if dump else self.name
             why = first_line(error)
             if proto.ByteSize() > MAX_FILE_BYTES:
                 why = "it takes more than 2 GB; keep the weights external"

@@ -1,0 +1,305 @@
+"""Layer by layer: every intermediate value of the original against its match.
+
+Values are dumped in chunks, so that what lies in memory at one time stays under a budget. The first
+diverging node is the first in topological order whose output fails: everything that it takes has
+passed, or has no match.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphfix.comparison.matching import Pair, inner_values, match
+from graphfix.comparison.metrics import Metrics, Tolerance, finite, measure
+from graphfix.comparison.runtimes import Arrays, Runtime
+from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
+from graphfix.errors import UsageError
+from graphfix.graph import Model, Node, Value, dtypes
+from graphfix.graph.tensors import byte_size, tensors_of
+
+DEFAULT_MEMORY = 2 << 30
+# a dumped value lies in the runtime and as an array while its side runs, as an array while the
+# other does, and measuring it takes some copies in float64
+_COPIES = 5
+# of a value whose shape is unknown
+_GUESS = 1 << 20
+_EACH = 4096  # what a value of one number costs: an output of the session, an array, its metrics
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One value of the original and how far its match is from it."""
+
+    value: str
+    node: str
+    op_type: str
+    other: str
+    by: str
+    metrics: Metrics
+
+    @property
+    def error(self) -> float:
+        """The error in one number: relative Euclidean, infinite for what cannot be measured."""
+        m = self.metrics
+        if m.relative_euclidean is not None and not any(m.nan) and m.inf[0] == m.inf[1]:
+            return m.relative_euclidean
+        if m.passed:
+            return m.max_abs or 0.0
+        # no norm to relate it to, or no number at all
+        return m.max_abs if m.max_abs and not any(m.nan) and m.inf[0] == m.inf[1] else math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layer as reports have it."""
+        return {
+            "value": self.value,
+            "node": self.node,
+            "op_type": self.op_type,
+            "other": self.other,
+            "matched_by": self.by,
+            "error": finite(self.error),
+            "metrics": self.metrics.to_json(),
+        }
+
+
+@dataclass
+class LayerReport:
+    """All layers that were compared, in topological order of the original.
+
+    `path` leads from the first diverging node to the output with the greatest error. `stopped` says
+    why not all was compared; what was stays.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    unmatched: int = 0
+    chunks: int = 0
+    first: Layer | None = None
+    path: list[Layer] = field(default_factory=list)
+    method: str = "layers"
+    stopped: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layers as the report has them."""
+        return {
+            "method": self.method,
+            "chunks": self.chunks,
+            "unmatched": self.unmatched,
+            "first": self.first.to_json() if self.first is not None else None,
+            "path": [layer.value for layer in self.path],
+            "stopped": self.stopped,
+            "layers": [layer.to_json() for layer in self.layers],
+        }
+
+
+def pair_values(a: Runtime, b: Runtime) -> tuple[list[Pair], int]:
+    """Return the pairs of values that both sides can give, and how many have no match.
+
+    Raises UsageError where the original is no ONNX model.
+    """
+    if not isinstance(a, OnnxRuntime):
+        raise UsageError(
+            f"--layers: {a.name} has no graph to walk along. Give the ONNX model as the first side."
+        )
+    values = inner_values(a.model)
+    if isinstance(b, OnnxRuntime):
+        pairs = match(a.model, b.model)
+    else:
+        available = getattr(b, "values", None)
+        names = set(available()) if available is not None else set(b.outputs)
+        pairs = [Pair(v, v.name, "name") for v in values if v.name in names]
+    return pairs, len(values) - len(pairs)
+
+
+def compare_layers(
+    a: Runtime,
+    b: Runtime,
+    samples: Sequence[Mapping[str, np.ndarray]],
+    run_b: Callable[[Mapping[str, np.ndarray], Sequence[str]], Arrays],
+    *,
+    memory: int = DEFAULT_MEMORY,
+    tolerance: Tolerance | None = None,
+) -> LayerReport:
+    """Compare every matched value over all samples, keeping the worst of each.
+
+    `run_b` runs the other side on the original's feeds. Raises UsageError where the budget cannot
+    hold the largest value.
+    """
+    pairs, unmatched = pair_values(a, b)
+    report = LayerReport(unmatched=unmatched)
+    worst: dict[str, Layer] = {}
+    for chunk in chunks(pairs, samples[0], available_bytes(memory, a, b), memory):
+        report.chunks += 1
+        for feeds in samples:
+            want = a.run(feeds, [p.value.name for p in chunk])
+            have = run_b(feeds, [p.other for p in chunk])
+            for pair in chunk:
+                name = pair.value.name
+                if name in want and pair.other in have:
+                    layer = layer_of(pair, measure(want.pop(name), have[pair.other], tolerance))
+                    if name not in worst or _is_worse(layer, worst[name]):
+                        worst[name] = layer
+            del want, have
+    report.layers = [worst[p.value.name] for p in pairs if p.value.name in worst]
+    report.first = next((layer for layer in report.layers if not layer.metrics.passed), None)
+    if report.first is not None and isinstance(a, OnnxRuntime):
+        report.path = error_path(a.model, report)
+    return report
+
+
+def layer_of(pair: Pair, metrics: Metrics) -> Layer:
+    """Return the layer of a pair; a nameless node is called by its value."""
+    node = pair.node
+    return Layer(
+        pair.value.name, node.name or pair.value.name, node.key, pair.other, pair.by, metrics
+    )
+
+
+def _is_worse(one: Layer, two: Layer) -> bool:
+    return (not one.metrics.passed, one.error) > (not two.metrics.passed, two.error)
+
+
+# ---------------------------------------------------------------------- memory
+
+
+def available_bytes(memory: int, a: Runtime, b: Runtime) -> int:
+    """Return what the budget leaves for dumps, after this process and the weights of both."""
+    weights = sum(_weights(side.model) for side in (a, b) if isinstance(side, OnnxRuntime))
+    return memory - resident_bytes() - 2 * weights
+
+
+def _weights(model: Model) -> int:
+    return max(model.byte_size, sum(byte_size(t) for t in tensors_of(model.proto)))
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process holds now (where the system tells it), in bytes."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def chunks(
+    pairs: Sequence[Pair], feeds: Mapping[str, np.ndarray], share: int, memory: int
+) -> Iterator[list[Pair]]:
+    """Yield runs of pairs whose dumps fit into `share` bytes at one time."""
+    chunk: list[Pair] = []
+    total = 0
+    for pair in pairs:
+        size = _COPIES * value_bytes(pair.value) + _EACH
+        if size > share:
+            raise UsageError(
+                f"--memory {megabytes(memory)}: does not hold {pair.value.name}, for which "
+                f"{megabytes(size)} are needed beside the {megabytes(memory - share)} of both "
+                "models and the program. Give more, smaller shapes (--shape), or compare outputs "
+                "alone, without --layers."
+            )
+        if total + size > share:
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(pair)
+        total += size
+    if chunk:
+        yield chunk
+
+
+def value_bytes(value: Value) -> int:
+    """Return the size of a value by its inferred shape; a guess where that is open."""
+    shape = value.shape
+    if shape is None or any(not isinstance(d, int) for d in shape):
+        return _GUESS
+    bits = dtypes.BITS.get(dtypes.NUMBERS.get(value.dtype or "", 0), 64)
+    return math.prod(d for d in shape if isinstance(d, int)) * bits // 8
+
+
+def megabytes(count: int) -> str:
+    """Return bytes as people read them."""
+    return f"{count / (1 << 20):,.0f} MiB"
+
+
+# ---------------------------------------------------------------------- the way of the error
+
+
+def error_path(model: Model, report: LayerReport) -> list[Layer]:
+    """Return the layers from the first diverging one to the worst output.
+
+    Backwards from the failing output with the greatest error, over the input with the greatest
+    error each time; without a failing output it is the first layer alone.
+    """
+    first = report.first
+    assert first is not None
+    by_value = {layer.value: layer for layer in report.layers}
+    outputs = [by_value[o] for o in model.graph.outputs if o in by_value]
+    failing = [layer for layer in outputs if not layer.metrics.passed]
+    if not failing:
+        return [first]
+    reached = _reached_from(model, first.value)
+    current = max(failing, key=lambda layer: (layer.value in reached, layer.error))
+    path = [current]
+    seen = {current.value}
+    while current.value != first.value:
+        following = _worst_input(model, current.value, by_value, reached, seen)
+        if following is None:
+            break
+        seen.add(following.value)
+        path.append(following)
+        current = following
+    return path[::-1]
+
+
+def _reached_from(model: Model, start: str) -> set[str]:
+    reached = {start}
+    stack = [model.graph.values[start]]
+    while stack:
+        for node, _ in stack.pop().uses:
+            outer = _in_main_graph(node, model)
+            for name in outer.outputs if outer is not None else ():
+                if name and name not in reached:
+                    reached.add(name)
+                    stack.append(model.graph.values[name])
+    return reached
+
+
+def _in_main_graph(node: Node, model: Model) -> Node | None:
+    """Return the node, or for one inside a branch the node of the main graph that holds it."""
+    current: Node | None = node
+    while current is not None and current.graph is not model.graph:
+        current = current.graph.owner
+    return current
+
+
+def _worst_input(
+    model: Model, name: str, layers: Mapping[str, Layer], reached: set[str], seen: set[str]
+) -> Layer | None:
+    """Return the layer with the greatest error that a value comes from, past unmatched ones."""
+    stack, looked = [name], {name}
+    best: Layer | None = None
+    while stack:
+        producer = model.graph.values[stack.pop()].producer
+        if producer is None:
+            continue
+        sources = [n for n in producer.inputs if n]
+        for _, inner in producer.subgraphs:
+            sources += inner.captured()
+        for source in sources:
+            if source in looked or source not in model.graph.values or source in seen:
+                continue
+            looked.add(source)
+            layer = layers.get(source)
+            if layer is None:
+                stack.append(source)
+                continue
+            rank = (source in reached, layer.error)
+            if best is None or rank > (best.value in reached, best.error):
+                best = layer
+    return best
