@@ -6,6 +6,8 @@ Everything that it says is predicted from tables and from the rules of the open 
 ATC run has proved it.
 """
 
+from typing import Any
+
 from graphfix.analysis import Finding, Report, check
 from graphfix.errors import GraphfixError, UnreadableModel, UsageError
 from graphfix.graph import Model, load, save
@@ -23,6 +25,16 @@ __all__ = [
     "UnreadableModel",
     "UsageError",
     "check",
+    "compare",
     "load",
     "save",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Bring in what runs models only when it is asked for: check has no need of it."""
+    if name == "compare":
+        from graphfix.comparison.compare import compare
+
+        return compare
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

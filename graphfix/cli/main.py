@@ -18,6 +18,7 @@ EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_INTERNAL = 0, 1, 2, 3
 COMMANDS = {
     "check": "what ATC will do with a model, node by node",
     "fix": "rewrite a model until ATC takes it, and prove that it computes the same",
+    "compare": "where the outputs of two models part, output by output and layer by layer",
     "rules": "the rewrite rules",
     "ops": "is an operator supported: opsets, dtypes, kernels, on what evidence",
     "explain": "what a finding means and what to do",

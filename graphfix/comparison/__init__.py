@@ -1,1 +1,4 @@
-"""Where the outputs of two sides part: runtimes, inputs, metrics, layer by layer."""
+"""Where the outputs of two sides part: runtimes, inputs, metrics, layer by layer.
+
+report = graphfix.compare("model.onnx", "model.fixed.onnx", layers=True)
+"""

@@ -1,8 +1,10 @@
 """--bisect: the first diverging node by halving, for models whose dumps do not fit in memory.
 
-One value is dumped at a time. A value that fails confines the search to the nodes it comes from,
-which is certain; one that passes clears the nodes it comes from, which is a good guess: an error
-may vanish on one branch (in a Relu, say) and live on in another.
+Cut the graph after some node, in topological order: whatever reaches the output later passes
+through the values that are alive at the cut. When none of them carries the error, it comes in
+later; when one does, earlier. So a few values at a time, and as many runs as the node count has
+bits, lead to the node that brings the error in. A value carries it when it fails, or when it has a
+fair share of the output's error, which may be what a tolerance still excuses there.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from graphfix.comparison.layers import Layer, LayerReport, layer_of, pair_values
-from graphfix.comparison.matching import Pair
+from graphfix.comparison.layers import Layer, LayerReport, error_path, layer_of, pair_values
 from graphfix.comparison.metrics import Tolerance, measure
 from graphfix.comparison.runtimes import Arrays, Runtime
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
 from graphfix.graph import Model, Node
+
+# of the error of the failing output
+_SHARE = 0.03
 
 
 def bisect_layers(
@@ -31,45 +35,55 @@ def bisect_layers(
     pairs, unmatched = pair_values(a, b)
     assert isinstance(a, OnnxRuntime)
     report = LayerReport(unmatched=unmatched, method="bisect")
-    order = {pair.value.name: i for i, pair in enumerate(pairs)}
+    by_name = {pair.value.name: pair for pair in pairs}
     looked: dict[str, Layer] = {}
 
-    def probe(pair: Pair) -> Layer | None:
-        name = pair.value.name
-        if name not in looked:
+    def probe(names: Sequence[str]) -> list[Layer]:
+        new = [n for n in names if n in by_name and n not in looked]
+        if new:
             report.chunks += 1
-            want, have = a.run(feeds, [name]), run_b(feeds, [pair.other])
-            if name not in want or pair.other not in have:
-                return None
-            looked[name] = layer_of(pair, measure(want[name], have[pair.other], tolerance))
-        return looked[name]
+            want, have = a.run(feeds, new), run_b(feeds, [by_name[n].other for n in new])
+            for name in new:
+                other = by_name[name].other
+                if name in want and other in have:
+                    metrics = measure(want[name], have[other], tolerance)
+                    looked[name] = layer_of(by_name[name], metrics)
+        return [looked[n] for n in names if n in looked]
 
-    by_name = {pair.value.name: pair for pair in pairs}
-    for output in a.model.graph.outputs:
-        layer = probe(by_name[output]) if output in by_name else None
-        if layer is None or layer.metrics.passed:
-            continue
-        report.first = layer
-        open_ = _before(a.model, output, order) - {output}
-        while open_:
-            ordered = sorted(open_, key=order.__getitem__)
-            middle = ordered[len(ordered) // 2]
-            layer = probe(by_name[middle])
-            if layer is None:
-                open_.discard(middle)
-            elif layer.metrics.passed:
-                open_ -= _before(a.model, middle, order)
-            else:
-                report.first = layer
-                open_ &= _before(a.model, middle, order) - {middle}
-        break
-    report.layers = sorted(looked.values(), key=lambda layer: order[layer.value])
-    report.path = [layer for layer in report.layers if not layer.metrics.passed]
+    failing = [la for la in probe(a.model.graph.outputs) if not la.metrics.passed]
+    if failing:
+        worst = max(failing, key=lambda layer: layer.error)
+        report.first = _search(a.model, worst, probe)
+    report.layers = [looked[pair.value.name] for pair in pairs if pair.value.name in looked]
+    if report.first is not None:
+        report.path = error_path(a.model, report)
     return report
 
 
-def _before(model: Model, value: str, matched: Mapping[str, int]) -> set[str]:
-    """Return the matched values that `value` comes from, itself included."""
+def _search(model: Model, output: Layer, probe: Callable[[Sequence[str]], list[Layer]]) -> Layer:
+    def carries(layer: Layer) -> bool:
+        return not layer.metrics.passed or layer.error > _SHARE * output.error
+
+    nodes = _before(model, output.value)
+    last_use = _last_uses(model, nodes, output.value)
+    position = {id(node): i for i, node in enumerate(nodes)}
+    alive = [(name, i) for i, node in enumerate(nodes) for name in node.outputs if name in last_use]
+    low, high, first = -1, len(nodes) - 1, output  # the cut after `low` is clean, after `high` not
+    while high - low > 1:
+        middle = (low + high) // 2
+        cut = [name for name, start in alive if start <= middle < last_use[name]]
+        dirty = [layer for layer in probe(cut) if carries(layer)]
+        if dirty:
+            high = middle
+            # the latest that is born is where the error came in, if the cut before is clean
+            first = max(dirty, key=lambda la: position[id(model.graph.values[la.value].producer)])
+        else:
+            low = middle
+    return first
+
+
+def _before(model: Model, value: str) -> list[Node]:
+    """Return the nodes that `value` comes from, in topological order."""
     producer = model.graph.values[value].producer
     stack: list[Node] = [producer] if producer is not None else []
     seen: set[Node] = set(stack)
@@ -78,5 +92,16 @@ def _before(model: Model, value: str, matched: Mapping[str, int]) -> set[str]:
             if node not in seen:
                 seen.add(node)
                 stack.append(node)
-    found = {name for node in seen for name in node.outputs if name in matched}
-    return found | ({value} if value in matched else set())
+    return [node for node in model.graph.ordered() if node in seen]
+
+
+def _last_uses(model: Model, nodes: Sequence[Node], output: str) -> dict[str, int]:
+    """Return the position of the last node that uses each value; the output is never used up."""
+    last: dict[str, int] = {}
+    for i, node in enumerate(nodes):
+        for name in node.inputs:
+            last[name] = i
+        for _, inner in node.subgraphs:
+            last.update(dict.fromkeys(inner.captured(), i))
+    last[output] = len(nodes)
+    return last

@@ -1,0 +1,263 @@
+"""compare: two sides on the same inputs, output by output, and layer by layer when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphfix.comparison.bisect import bisect_layers
+from graphfix.comparison.layers import DEFAULT_MEMORY, LayerReport, compare_layers
+from graphfix.comparison.metrics import DEFAULTS, Metrics, Tolerance, measure
+from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
+from graphfix.comparison.runtimes.onnxruntime import CPU, OnnxRuntime
+from graphfix.comparison.runtimes.saved import Saved, write_arrays
+from graphfix.comparison.sides import (
+    Side,
+    feeds_for,
+    open_side,
+    pair_inputs,
+    pair_outputs,
+    samples_for,
+    user_inputs,
+)
+from graphfix.errors import UsageError
+from graphfix.graph import infer
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the original against the other side's, on the worst of the samples."""
+
+    name: str
+    other: str
+    sample: int
+    metrics: Metrics
+
+
+@dataclass
+class Comparison:
+    """What compare found. `stopped` says why not all was compared; what was stays."""
+
+    a: str
+    b: str
+    tolerance: Tolerance | None
+    samples: int = 0
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)
+    layers: LayerReport | None = None
+    stopped: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was compared and every output is within the tolerance."""
+        return self.stopped is None and all(o.metrics.passed for o in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as the JSON contract `graphfix.compare/1`."""
+        return {
+            "schema": "graphfix.compare/1",
+            "a": self.a,
+            "b": self.b,
+            "passed": self.passed,
+            "samples": self.samples,
+            "inputs": self.inputs,
+            "tolerance": _thresholds(self.tolerance),
+            "stopped": self.stopped,
+            "outputs": [
+                {
+                    "name": o.name,
+                    "other": o.other,
+                    "sample": o.sample,
+                    "metrics": o.metrics.to_json(),
+                }
+                for o in self.outputs
+            ],
+            "layers": self.layers.to_json() if self.layers is not None else None,
+        }
+
+
+def _thresholds(tolerance: Tolerance | None) -> dict[str, Any]:
+    """Return the thresholds by dtype; `*` where the user's are for all."""
+    by_dtype = DEFAULTS if tolerance is None else {"*": tolerance}
+    return {
+        name: {"atol": t.atol, "rtol": t.rtol, "cosine": t.cosine} for name, t in by_dtype.items()
+    }
+
+
+def compare(
+    a: Side,
+    b: Side,
+    *,
+    inputs: Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]] = (),
+    samples: int = 1,
+    seed: int = 0,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    layers: bool = False,
+    bisect: bool = False,
+    memory: int = DEFAULT_MEMORY,
+    by_order: bool = False,
+    optimize: bool = False,
+    providers: Sequence[str] = (CPU,),
+    tolerance: Tolerance | None = None,
+    save_inputs: Path | None = None,
+    save_outputs: Path | None = None,
+) -> Comparison:
+    """Run two sides on the same inputs and say how far they are apart.
+
+    Args:
+        a: the original: a path or model of ONNX, or a Runtime.
+        b: the other side: also an .om, or a saved file or folder.
+        inputs: arrays by input name, one dict per sample, or texts as --input takes them
+            (`NAME=FILE`, a folder, an .npz); what is not given is made up.
+        samples: how many inputs to run; `seed` decides the made-up data.
+        shapes: static dims for inputs with open ones.
+        layers: compare every intermediate value that has a match, in chunks under `memory` bytes.
+        bisect: look for the first diverging node by halving, one value at a time.
+        by_order: outputs (and inputs) pair by position instead of by name.
+        optimize, providers: of ONNX Runtime for `b`; `a` is computed node by node on the CPU.
+        tolerance: one for all dtypes; left out, metrics.DEFAULTS.
+        save_inputs, save_outputs: folders to write .npy files into, one folder per sample.
+
+    Raises:
+        UsageError for sides that do not fit each other, RuntimeFailed where nothing could be run.
+    """
+    with (
+        open_side(a) as one,
+        open_side(b, optimize=optimize, providers=providers, original=one) as two,
+    ):
+        run = _Run(one, two, by_order, tolerance, save_outputs, memory, layers, bisect)
+        return run.compare(inputs, samples, seed, shapes, save_inputs)
+
+
+@dataclass
+class _Run:
+    """Two open sides and what is asked of them."""
+
+    a: Runtime
+    b: Runtime
+    by_order: bool
+    tolerance: Tolerance | None
+    save_outputs: Path | None
+    memory: int
+    layers: bool
+    bisect: bool
+
+    def compare(
+        self,
+        inputs: Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
+        count: int,
+        seed: int,
+        shapes: Mapping[str, tuple[int, ...]] | None,
+        save_inputs: Path | None,
+    ) -> Comparison:
+        a, b = self.a, self.b
+        self.outputs = pair_outputs(a, b, self.by_order)
+        self.names = pair_inputs(a, b, self.by_order)
+        given = _arrays(inputs, a)
+        if isinstance(b, Saved):
+            self._check_saved(b, given, count)
+            count = b.count
+        feeds = samples_for(a, b, self.names, given=given, count=count, seed=seed, shapes=shapes)
+        for sample in feeds:
+            feeds_for(b, sample, self.names)
+        if save_inputs is not None:
+            for index, arrays in enumerate(feeds):
+                write_arrays(_folder(save_inputs, index, len(feeds)), arrays)
+        report = Comparison(a.name, b.name, self.tolerance, len(feeds), _described(feeds[0]))
+        if self.layers or self.bisect:
+            self._infer(feeds[0])
+            try:
+                report.layers = self._layers(feeds)
+            except RuntimeFailed as error:
+                report.stopped = str(error)
+        self._outputs(feeds, report)
+        return report
+
+    def _check_saved(self, b: Saved, given: list[Arrays], count: int) -> None:
+        if count not in (1, b.count) or (given and len(given) != b.count):
+            raise UsageError(
+                f"{b.path}: holds {b.count} samples, but {max(count, len(given))} are asked for."
+            )
+        if not given and self.a.inputs:
+            raise UsageError(
+                f"{b.path}: saved outputs need the inputs that they were made from. Give them with "
+                "--input (a folder, or NAME=FILE)."
+            )
+
+    def _infer(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Tell the models the shapes, which chunks and matches go by."""
+        for side, names in ((self.a, None), (self.b, self.names)):
+            if isinstance(side, OnnxRuntime):
+                arrays = feeds if names is None else {n: feeds[o] for n, o in names.items()}
+                infer(side.model, {n: tuple(v.shape) for n, v in arrays.items()})
+
+    def _run_b(self, feeds: Mapping[str, np.ndarray], fetch: Sequence[str] | None = None) -> Arrays:
+        return self.b.run(feeds_for(self.b, feeds, self.names), fetch)
+
+    def _layers(self, feeds: Sequence[Arrays]) -> LayerReport:
+        if self.bisect:
+            return bisect_layers(self.a, self.b, feeds[0], self._run_b, tolerance=self.tolerance)
+        return compare_layers(
+            self.a, self.b, feeds, self._run_b, memory=self.memory, tolerance=self.tolerance
+        )
+
+    def _outputs(self, feeds: Sequence[Arrays], report: Comparison) -> None:
+        """Compare the outputs sample by sample and keep the worst; stops where a side does."""
+        worst: dict[str, Output] = {}
+        for index, sample in enumerate(feeds):
+            try:
+                want = self.a.run(sample)
+                if isinstance(self.b, Saved):
+                    self.b.sample = index
+                    self.b.forms = {n: (array.dtype, array.shape) for n, array in want.items()}
+                have = self._run_b(sample)
+            except RuntimeFailed as error:
+                if not worst and report.layers is None:
+                    raise
+                report.stopped = f"{error} Sample {index} of {len(feeds)} was not compared."
+                break
+            if self.save_outputs is not None:
+                for side, arrays in (("a", want), ("b", have)):
+                    write_arrays(_folder(self.save_outputs / side, index, len(feeds)), arrays)
+            for name, array in want.items():
+                other = self.outputs.get(name, name)
+                output = Output(name, other, index, _measured(array, have, other, self.tolerance))
+                if name not in worst or _badness(output) > _badness(worst[name]):
+                    worst[name] = output
+        report.outputs = list(worst.values())
+
+
+def _measured(want: np.ndarray, have: Arrays, other: str, tolerance: Tolerance | None) -> Metrics:
+    if other in have:
+        return measure(want, have[other], tolerance)
+    # a sequence of another length
+    return Metrics(want.dtype.name, want.shape, want.size, beyond=1.0, problem="is not there")
+
+
+def _badness(output: Output) -> tuple[bool, float, float]:
+    m = output.metrics
+    return (not m.passed, m.beyond, m.max_abs or 0.0)
+
+
+def _arrays(
+    inputs: Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
+    a: Runtime,
+) -> list[Arrays]:
+    if isinstance(inputs, Mapping):
+        return [{n: np.asarray(v) for n, v in inputs.items()}]
+    texts = [i for i in inputs if isinstance(i, str)]
+    if texts:
+        return user_inputs(texts, a)
+    return [{n: np.asarray(v) for n, v in i.items()} for i in inputs if isinstance(i, Mapping)]
+
+
+def _folder(folder: Path, index: int, count: int) -> Path:
+    return folder if count == 1 else folder / str(index)
+
+
+def _described(feeds: Arrays) -> dict[str, str]:
+    return {n: f"{v.dtype.name}[{','.join(map(str, v.shape))}]" for n, v in feeds.items()}

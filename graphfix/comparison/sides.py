@@ -1,0 +1,235 @@
+"""The two sides: what a path is, which input and output is which, and what is fed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+
+from graphfix.comparison.inputs import SIZES, bind, is_open, meanings, sample
+from graphfix.comparison.runtimes import Arrays, Port, Runtime, RuntimeFailed
+from graphfix.comparison.runtimes.onnxruntime import CPU, OnnxRuntime
+from graphfix.comparison.runtimes.saved import SUFFIXES, Saved, read_form
+from graphfix.errors import UsageError, nearest
+from graphfix.graph import Model, Shape, load
+
+Side: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | Model | Runtime"
+
+# the size of open dims that is tried first: more than a few positions, quick to run
+_FIRST = 8
+
+
+def open_side(
+    what: Side,
+    *,
+    optimize: bool = False,
+    providers: Sequence[str] = (CPU,),
+    original: Runtime | None = None,
+) -> Runtime:
+    """Return the runtime of a model, an .om or saved data; `original` is the first side."""
+    if isinstance(what, onnx.ModelProto):
+        what = Model(what)
+    if isinstance(what, Model):
+        return OnnxRuntime(what, optimize=optimize, providers=providers)
+    if not isinstance(what, str | os.PathLike):
+        return what
+    path = Path(what)
+    if path.suffix == ".om":
+        return _open_om(path)
+    if path.suffix in SUFFIXES or path.is_dir():
+        if original is None:
+            raise UsageError(
+                f"{path}: saved data can be the second side only. Give the ONNX model first."
+            )
+        model = original.model if isinstance(original, OnnxRuntime) else None
+        return Saved(path, list(original.outputs), model)
+    return OnnxRuntime(load(path), optimize=optimize, providers=providers)
+
+
+def _open_om(path: Path) -> Runtime:
+    import importlib
+
+    om: Runtime = importlib.import_module("graphfix.comparison.runtimes.om").OmRuntime(path)
+    return om
+
+
+def pair_outputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
+    """Return output of `a` -> output of `b`. Raises UsageError when they do not pair."""
+    if by_order:
+        if len(a.outputs) != len(b.outputs):
+            raise UsageError(
+                f"--by-order: {a.name} has {len(a.outputs)} outputs, {b.name} {len(b.outputs)}."
+            )
+        return dict(zip(a.outputs, b.outputs, strict=True))
+    missing = [name for name in a.outputs if name not in b.outputs]
+    if missing and isinstance(b, Saved):
+        raise UsageError(
+            f"{b.path}: holds nothing for output {_list(missing)}. Name the files after the "
+            "outputs (NAME.npy), or as ais_bench does, STEM_0.bin, STEM_1.bin, ..."
+        )
+    if missing:
+        raise UsageError(
+            f"{b.name} has no output {_list(missing)}: it has {_list(b.outputs)}. Where they are "
+            "the same in the same order, give --by-order."
+        )
+    return {name: name for name in a.outputs}
+
+
+def pair_inputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
+    """Return input of `b` -> input of `a`. Raises UsageError when `b` wants what `a` has not."""
+    have = [port.name for port in a.inputs]
+    if by_order and len(b.inputs) == len(have):
+        return {port.name: name for port, name in zip(b.inputs, have, strict=True)}
+    missing = [port.name for port in b.inputs if port.name not in have]
+    if missing:
+        raise UsageError(
+            f"{b.name} wants input {_list(missing)}; {a.name} has {_list(have)}. Where they are "
+            "the same in the same order, give --by-order."
+        )
+    return {port.name: port.name for port in b.inputs}
+
+
+def feeds_for(b: Runtime, feeds: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Arrays:
+    """Return the inputs of the other side: its names, its dtype where ATC narrowed it."""
+    result = {}
+    for port in b.inputs:
+        array = feeds[names[port.name]]
+        form = read_form(port)
+        if form is not None and form[0] != array.dtype:
+            array = array.astype(form[0])
+        if port.shape is not None and not _fits(port.shape, array.shape):
+            raise UsageError(
+                f"{b.name}: input {port.name} is declared as {_text(port.shape)}, but is fed "
+                f"{_text(array.shape)}. Bind it with --shape."
+            )
+        result[port.name] = array
+    return result
+
+
+def samples_for(
+    a: Runtime,
+    b: Runtime,
+    names: Mapping[str, str],
+    *,
+    given: Sequence[Arrays] = (),
+    count: int = 1,
+    seed: int = 0,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> list[Arrays]:
+    """Return what the original is fed: the user's arrays, and seeded data for all other inputs.
+
+    Open dims take those of `shapes`, of the given arrays, of the other side's static ports, or the
+    first size at which the original runs.
+    """
+    shapes = dict(shapes or {})
+    _check_shapes(a, shapes)
+    for arrays in given:
+        _check_given(a, arrays)
+    theirs = {names[p.name]: p.shape for p in b.inputs}
+    ports = [Port(p.name, p.dtype, _narrowed(p, theirs.get(p.name))) for p in a.inputs]
+    means = meanings(a.model) if isinstance(a, OnnxRuntime) else {}
+    total = max(count, len(given))
+
+    def made(index: int, size: int) -> Arrays:
+        user = given[index % len(given)] if given else {}
+        fixed = {**shapes, **{n: tuple(array.shape) for n, array in user.items()}}
+        random = sample(ports, bind(ports, fixed, size), [seed, index], means)
+        return {**random, **user}
+
+    rest = [p for p in ports if p.name not in shapes and not (given and p.name in given[0])]
+    if not is_open(rest):
+        return [made(i, SIZES[0]) for i in range(total)]
+    if isinstance(a, OnnxRuntime):
+        a.load()  # a model that does not load runs at no size
+    reason = ""
+    for size in (_FIRST, *SIZES):
+        try:
+            a.run(made(0, size))
+        except RuntimeFailed as error:
+            reason = reason or str(error)
+            continue
+        return [made(i, size) for i in range(total)]
+    raise UsageError(
+        f"no size of the open dims was found at which it runs; bind them with --shape. {reason}"
+    )
+
+
+def _narrowed(port: Port, other: Shape | None) -> Shape | None:
+    """Return a port's shape with what the other side fixes."""
+    if port.shape is None or other is None or len(other) != len(port.shape):
+        return port.shape
+    return tuple(
+        o if isinstance(o, int) and not isinstance(d, int) else d
+        for d, o in zip(port.shape, other, strict=True)
+    )
+
+
+def _fits(shape: Shape, dims: Sequence[int]) -> bool:
+    return len(shape) == len(dims) and all(
+        not isinstance(d, int) or d == n for d, n in zip(shape, dims, strict=True)
+    )
+
+
+def _text(shape: Shape) -> str:
+    return "[" + ",".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def user_inputs(texts: Sequence[str], a: Runtime) -> list[Arrays]:
+    """Read --input: NAME=FILE, or a folder or .npz that holds all. Returns one dict per sample."""
+    ports = {port.name: port for port in a.inputs}
+    forms = {n: form for n, p in ports.items() if (form := read_form(p)) is not None}
+    result: list[Arrays] = []
+    for text in texts:
+        name, equals, file = text.rpartition("=")
+        if equals and name not in ports:
+            raise UsageError(f"--input {text}: no input is called {name}. {nearest(name, ports)}")
+        saved = Saved(Path(file), [name] if equals else list(ports))
+        saved.forms = forms
+        for index in range(saved.count):
+            saved.sample = index
+            arrays = saved.run({}, [name] if equals else list(ports))
+            if not arrays:
+                raise UsageError(
+                    f"--input {text}: holds no input of the model ({_list(list(ports))}). Name "
+                    "the files after the inputs, or give --input NAME=FILE."
+                )
+            if index == len(result):
+                result.append({})
+            result[index].update(arrays)
+    return result
+
+
+def _check_given(a: Runtime, arrays: Arrays) -> None:
+    for port in a.inputs:
+        if port.name not in arrays:
+            continue
+        array, form = arrays[port.name], read_form(port)
+        if form is None:
+            continue
+        if not _fits(form[1], array.shape) or array.dtype != form[0]:
+            raise UsageError(
+                f"--input {port.name}: {array.dtype.name}{_text(array.shape)} does not fit the "
+                f"input, which is {form[0].name}{_text(form[1])}. Convert the file."
+            )
+
+
+def _check_shapes(a: Runtime, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    ports = {port.name: port for port in a.inputs}
+    for name, dims in shapes.items():
+        if name not in ports:
+            raise UsageError(f"--shape {name}: no input is called so. {nearest(name, ports)}")
+        own = ports[name].shape
+        if own is not None and not _fits(own, dims):
+            raise UsageError(
+                f"--shape {name}={','.join(map(str, dims))} does not fit the input, which is "
+                f"declared as {_text(own)}."
+            )
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return (", ".join(names[:4]) or "none") + more
