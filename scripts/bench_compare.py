@@ -7,8 +7,9 @@ Planted: each of the generated models (and of DIR's exports) gets one wrong node
 name it first, `--bisect` is counted beside it. A fault that changes no bit of any output for the
 sampled input is no fault and another node is taken. Clean: the original against what fix makes of
 it, against onnxsim's result where that is installed, and against ONNX Runtime with its
-optimizations on; nothing may be reported. Speed is CPU time, paired: both plain runs (load, session,
-run) and `--layers` in the same process, in turns. Memory is the peak of a process of its own.
+optimizations on; nothing may be reported. Speed is CPU time, paired: both plain runs (load,
+session, run) and `--layers` in the same process, in turns. Memory is the peak of a process of its
+own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,10 +64,7 @@ def one_fault(proto: onnx.ModelProto, kind: str, seed: int) -> tuple[onnx.ModelP
 def planted(pool: dict[str, onnx.ModelProto], count: int, seed: int) -> None:
     rows, named, halved = [], 0, 0
     kinds = itertools.cycle(FAULTS)
-    turn: Iterator[tuple[int, tuple[str, onnx.ModelProto]]] = enumerate(
-        itertools.cycle(pool.items())
-    )
-    for number, (title, proto) in turn:
+    for number, (title, proto) in enumerate(itertools.cycle(pool.items())):
         if len(rows) == count or number > 20 * count:
             break
         kind = next(kinds)
@@ -113,11 +110,15 @@ def clean(pool: dict[str, onnx.ModelProto], count: int) -> None:
             pairs += 1
             alarm = not report.passed or first is not None
             alarms += alarm
-            rows.append([title, how, len(report.layers.layers) if report.layers else "",
-                         f"{worst:.1e}", "ALARM" if alarm else "quiet"])  # fmt: skip
+            values = len(report.layers.layers) if report.layers is not None else ""
+            healed = len(report.layers.healed) if report.layers is not None else ""
+            rows.append([title, how, values, healed, f"{worst:.1e}",
+                         "ALARM" if alarm else "quiet"])  # fmt: skip
         if pairs >= count:
             break
-    print(tabulate(rows, ["model", "against", "values", "max abs", ""], tablefmt="github"))
+    print(
+        tabulate(rows, ["model", "against", "values", "healed", "max abs", ""], tablefmt="github")
+    )
     print(f"\nclean pairs: {alarms} alarms in {pairs}\n")
 
 

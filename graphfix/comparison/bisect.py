@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from graphfix.comparison.layers import Layer, LayerReport, error_path, layer_of, pair_values
-from graphfix.comparison.metrics import Tolerance, measure
+from graphfix.comparison.metrics import Tolerance
 from graphfix.comparison.runtimes import Arrays, Runtime
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
 from graphfix.graph import Model, Node
@@ -46,8 +46,7 @@ def bisect_layers(
             for name in new:
                 other = by_name[name].other
                 if name in want and other in have:
-                    metrics = measure(want[name], have[other], tolerance)
-                    looked[name] = layer_of(by_name[name], metrics)
+                    looked[name] = layer_of(by_name[name], want[name], have[other], tolerance)
         return [looked[n] for n in names if n in looked]
 
     failing = [la for la in probe(a.model.graph.outputs) if not la.metrics.passed]

@@ -1,8 +1,9 @@
 """Layer by layer: every intermediate value of the original against its match.
 
 Values are dumped in chunks, so that what lies in memory at one time stays under a budget. The first
-diverging node is the first in topological order whose output fails: everything that it takes has
-passed, or has no match.
+diverging node is the first in topological order whose output fails, everything that it takes having
+passed or having no match, and whose error goes on: where all that follows agrees again, the other
+side holds another value under that name (a Conv with the BatchNormalization folded in, say).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _COPIES = 5
 # of a value whose shape is unknown
 _GUESS = 1 << 20
 _EACH = 4096  # what a value of one number costs: an output of the session, an array, its metrics
+# more than this share of an error is still the error, if within the tolerance
+_LEFT = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class LayerReport:
     """All layers that were compared, in topological order of the original.
 
     `path` leads from the first diverging node to the output with the greatest error. `stopped` says
-    why not all was compared; what was stays.
+    why not all was compared; what was stays. `healed` are values that differ without effect.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -83,6 +86,7 @@ class LayerReport:
     chunks: int = 0
     first: Layer | None = None
     path: list[Layer] = field(default_factory=list)
+    healed: list[Layer] = field(default_factory=list)
     method: str = "layers"
     stopped: str | None = None
 
@@ -94,6 +98,7 @@ class LayerReport:
             "unmatched": self.unmatched,
             "first": self.first.to_json() if self.first is not None else None,
             "path": [layer.value for layer in self.path],
+            "healed": [layer.value for layer in self.healed],
             "stopped": self.stopped,
             "layers": [layer.to_json() for layer in self.layers],
         }
@@ -143,23 +148,56 @@ def compare_layers(
             for pair in chunk:
                 name = pair.value.name
                 if name in want and pair.other in have:
-                    layer = layer_of(pair, measure(want.pop(name), have[pair.other], tolerance))
+                    layer = layer_of(pair, want.pop(name), have[pair.other], tolerance)
                     if name not in worst or _is_worse(layer, worst[name]):
                         worst[name] = layer
             del want, have
     report.layers = [worst[p.value.name] for p in pairs if p.value.name in worst]
-    report.first = next((layer for layer in report.layers if not layer.metrics.passed), None)
-    if report.first is not None and isinstance(a, OnnxRuntime):
+    assert isinstance(a, OnnxRuntime)
+    failing = [layer for layer in report.layers if not layer.metrics.passed]
+    report.healed = [layer for layer in failing if _heals(a.model, layer, worst)]
+    gone = {layer.value for layer in report.healed}
+    report.first = next((layer for layer in failing if layer.value not in gone), None)
+    if report.first is not None:
         report.path = error_path(a.model, report)
     return report
 
 
-def layer_of(pair: Pair, metrics: Metrics) -> Layer:
-    """Return the layer of a pair; a nameless node is called by its value."""
-    node = pair.node
-    return Layer(
-        pair.value.name, node.name or pair.value.name, node.key, pair.other, pair.by, metrics
-    )
+def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer]) -> bool:
+    """Whether the error is gone in all nearest compared values that follow, and there are some."""
+    found = False
+    stack, seen = [model.graph.values[layer.value]], {layer.value}
+    while stack:
+        value = stack.pop()
+        if value.is_output and value.name not in layers:
+            return False
+        for name in _following(value, model):
+            if name in seen:
+                continue
+            seen.add(name)
+            if name not in layers:
+                stack.append(model.graph.values[name])
+            elif not layers[name].metrics.passed or layers[name].error > _LEFT * layer.error:
+                return False
+            else:
+                found = True
+    return found and not model.graph.values[layer.value].is_output
+
+
+def layer_of(pair: Pair, want: np.ndarray, have: np.ndarray, tolerance: Tolerance | None) -> Layer:
+    """Measure a pair; a nameless node is called by its value.
+
+    Dims of size 1 that one side leaves out are no difference of inner values.
+    """
+    if want.shape != have.shape and _long_dims(want) == _long_dims(have):
+        have = have.reshape(want.shape)
+    metrics = measure(want, have, tolerance)
+    name = pair.node.name or pair.value.name
+    return Layer(pair.value.name, name, pair.node.key, pair.other, pair.by, metrics)
+
+
+def _long_dims(array: np.ndarray) -> list[int]:
+    return [d for d in array.shape if d != 1]
 
 
 def _is_worse(one: Layer, two: Layer) -> bool:
@@ -261,13 +299,18 @@ def _reached_from(model: Model, start: str) -> set[str]:
     reached = {start}
     stack = [model.graph.values[start]]
     while stack:
-        for node, _ in stack.pop().uses:
-            outer = _in_main_graph(node, model)
-            for name in outer.outputs if outer is not None else ():
-                if name and name not in reached:
-                    reached.add(name)
-                    stack.append(model.graph.values[name])
+        for name in _following(stack.pop(), model):
+            if name not in reached:
+                reached.add(name)
+                stack.append(model.graph.values[name])
     return reached
+
+
+def _following(value: Value, model: Model) -> Iterator[str]:
+    """Yield the values of the main graph that are computed from a value directly."""
+    for node, _ in value.uses:
+        outer = _in_main_graph(node, model)
+        yield from (name for name in (outer.outputs if outer is not None else ()) if name)
 
 
 def _in_main_graph(node: Node, model: Model) -> Node | None:

@@ -119,9 +119,18 @@ def _layers(layers: LayerReport, style: str) -> list[str]:
     if layers.method == "layers" and layers.chunks > 1:
         text += f", in {layers.chunks} chunks"
     first = layers.first
+    lines = _wrapped(f"{text}: none is beyond the tolerance.")
+    if layers.healed:
+        names = ", ".join(_short(layer.node, 40) for layer in layers.healed[:3])
+        more = " ..." if len(layers.healed) > 3 else ""
+        lines = _wrapped(
+            f"{text}. {_count(len(layers.healed), 'of them', '')} "
+            f"{'differs' if len(layers.healed) == 1 else 'differ'}, but all that follows agrees, "
+            f"as where nodes were fused: {names}{more}"
+        )
     if first is None:
-        return _wrapped(f"{text}: none is beyond the tolerance.")
-    lines = _wrapped(f"{text}. First divergence:")
+        return lines
+    lines = [*(lines if layers.healed else _wrapped(f"{text}.")), "First divergence:"]
     other = f" ({first.other} there, by {first.by})" if first.other != first.value else ""
     lines += _wrapped(f"{first.node} ({first.op_type}){other}: {first.metrics.problem}", "  ", "  ")
     if len(layers.path) > 1:
@@ -230,8 +239,8 @@ def _cosine(value: float | None) -> str:
     return "-" if value is None else f"{value:.7f}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{plural * (number != 1)}"
 
 
 def _short(text: str, width: int) -> str:

@@ -381,3 +381,38 @@ def test_constants_and_folded_weights_are_values_too() -> None:
     assert report.layers is not None and report.layers.first is not None
     assert report.layers.first.node == "turn"
     assert numpy_helper.to_array(model([1, 0]).graph.initializer[0]).shape == (4, 4)
+
+
+def test_folded_nodes_are_no_divergence(schema: jsonschema.Draft202012Validator) -> None:
+    """A Conv into which its scale was folded keeps its name and gives another value."""
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(4, 4)).astype(np.float32)
+
+    def model(factor: float, scale: float, act: str = "Tanh") -> onnx.ModelProto:
+        nodes = [
+            helper.make_node("MatMul", ["x", "w"], ["m"], "product"),
+            helper.make_node("Mul", ["m", "k"], ["s"], "scaled") if scale else None,
+            helper.make_node(act, ["s" if scale else "m"], ["y"], "last"),
+        ]
+        weights = {"w": w * np.float32(factor), "k": np.array(scale, np.float32)}
+        kept = [n for n in nodes if n is not None]
+        return model_of(kept, {"x": [2, 4]}, {"y": [2, 4]}, weights)
+
+    report = compare(model(1, 0.5), model(0.5, 0), layers=True)
+    assert report.passed and report.layers is not None and report.layers.first is None
+    assert [layer.node for layer in report.layers.healed] == ["product"]
+    assert "all that follows agrees" in render(report)
+    valid(report, schema)
+    wrong = compare(model(1, 0.5), model(0.5, 0, "Sigmoid"), layers=True)
+    assert not wrong.passed and wrong.layers is not None and wrong.layers.first is not None
+
+
+def test_dims_of_size_one_are_no_divergence_of_inner_values() -> None:
+    a = text_model("g (float[1,3,4] x) => (float[1,3,4] y) { h = Neg(x)  y = Relu(h) }")
+    b = text_model("""g (float[1,3,4] x) => (float[1,3,4] y) {
+        i = Constant<value_ints = [3, 4]>()  o = Constant<value_ints = [1, 3, 4]>()
+        f = Reshape(x, i)  h = Neg(f)  r = Relu(h)  y = Reshape(r, o)
+    }""")
+    report = compare(a, b, layers=True)
+    assert report.passed and report.layers is not None and report.layers.first is None
+    assert "h" in {layer.value for layer in report.layers.layers} and not report.layers.healed
