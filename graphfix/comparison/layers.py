@@ -187,17 +187,28 @@ def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer]) -> bool:
 def layer_of(pair: Pair, want: np.ndarray, have: np.ndarray, tolerance: Tolerance | None) -> Layer:
     """Measure a pair; a nameless node is called by its value.
 
-    Dims of size 1 that one side leaves out are no difference of inner values.
+    Inner values that differ in neighbouring dims joined into one, or in dims of size 1, have the
+    same elements in the same order; that is no difference.
     """
-    if want.shape != have.shape and _long_dims(want) == _long_dims(have):
+    if want.shape != have.shape and (
+        _joins(want.shape, have.shape) or _joins(have.shape, want.shape)
+    ):
         have = have.reshape(want.shape)
     metrics = measure(want, have, tolerance)
     name = pair.node.name or pair.value.name
     return Layer(pair.value.name, name, pair.node.key, pair.other, pair.by, metrics)
 
 
-def _long_dims(array: np.ndarray) -> list[int]:
-    return [d for d in array.shape if d != 1]
+def _joins(fine: Sequence[int], coarse: Sequence[int]) -> bool:
+    """Whether joining neighbouring dims of `fine` gives `coarse`, not counting dims of size 1."""
+    dims = iter([d for d in fine if d != 1])
+    for wanted in (d for d in coarse if d != 1):
+        product = next(dims, 0)
+        while 0 < product < wanted:
+            product *= next(dims, 0)
+        if product != wanted:
+            return False
+    return next(dims, None) is None
 
 
 def _is_worse(one: Layer, two: Layer) -> bool:

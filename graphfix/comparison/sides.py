@@ -145,14 +145,18 @@ def samples_for(
         return [made(i, SIZES[0]) for i in range(total)]
     if isinstance(a, OnnxRuntime):
         a.load()  # a model that does not load runs at no size
-    reason = ""
+    reason, fallback = "", None
     for size in (_FIRST, *SIZES):
         try:
-            a.run(made(0, size))
+            outputs = a.run(made(0, size))
         except RuntimeFailed as error:
             reason = reason or str(error)
             continue
-        return [made(i, size) for i in range(total)]
+        if not any(array.dtype.kind == "f" and np.isnan(array).any() for array in outputs.values()):
+            return [made(i, size) for i in range(total)]
+        fallback = fallback or size  # too small for a window, say: it tells nothing
+    if fallback is not None:
+        return [made(i, fallback) for i in range(total)]
     raise UsageError(
         f"no size of the open dims was found at which it runs; bind them with --shape. {reason}"
     )

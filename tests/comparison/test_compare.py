@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 import graphfix
 from graphfix.comparison.bisect import bisect_layers
 from graphfix.comparison.compare import Comparison, compare
-from graphfix.comparison.layers import chunks, pair_values
+from graphfix.comparison.layers import _joins, chunks, pair_values
 from graphfix.comparison.metrics import Tolerance
 from graphfix.comparison.runtimes import RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
@@ -405,6 +405,24 @@ def test_folded_nodes_are_no_divergence(schema: jsonschema.Draft202012Validator)
     valid(report, schema)
     wrong = compare(model(1, 0.5), model(0.5, 0, "Sigmoid"), layers=True)
     assert not wrong.passed and wrong.layers is not None and wrong.layers.first is not None
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "joins"),
+    [
+        ((4, 8, 16), (32, 16), True),
+        ((1, 3, 1, 4), (3, 4), True),
+        ((3,), (1, 3), True),
+        ((1, 1), (), True),
+        ((4, 8), (8, 4), False),
+        ((2, 6), (3, 4), False),
+        ((2, 3), (6, 2), False),
+        ((2, 3, 2), (6,), False),
+        ((0, 3), (0,), False),
+    ],
+)
+def test_joined_dims(fine: tuple[int, ...], coarse: tuple[int, ...], joins: bool) -> None:
+    assert _joins(fine, coarse) is joins
 
 
 def test_dims_of_size_one_are_no_divergence_of_inner_values() -> None:
