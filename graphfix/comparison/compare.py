@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphfix.comparison.bisect import bisect_layers
-from graphfix.comparison.layers import DEFAULT_MEMORY, LayerReport, compare_layers
+from graphfix.comparison.chunks import DEFAULT_MEMORY
+from graphfix.comparison.layers import LayerReport, compare_layers
 from graphfix.comparison.metrics import DEFAULTS, Metrics, Tolerance, measure
 from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import CPU, OnnxRuntime

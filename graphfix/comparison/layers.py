@@ -9,31 +9,20 @@ side holds another value under that name (a Conv with the BatchNormalization fol
 from __future__ import annotations
 
 import math
-import os
-import resource
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from graphfix.comparison.chunks import DEFAULT_MEMORY, available_bytes, chunks
 from graphfix.comparison.matching import Pair, inner_values, match
 from graphfix.comparison.metrics import Metrics, Tolerance, finite, measure
 from graphfix.comparison.runtimes import Arrays, Runtime
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
 from graphfix.errors import UsageError
-from graphfix.graph import Model, Node, Value, dtypes
-from graphfix.graph.tensors import byte_size, tensors_of
+from graphfix.graph import Model, Node, Value
 
-DEFAULT_MEMORY = 2 << 30
-# a dumped value lies in the runtime and as an array while its side runs, as an array while the
-# other does, and measuring it takes some copies in float64
-_COPIES = 5
-# of a value whose shape is unknown
-_GUESS = 1 << 20
-_EACH = 4096  # what a value of one number costs: an output of the session, an array, its metrics
 # more than this share of an error is still the error, if within the tolerance
 _LEFT = 0.1
 
@@ -140,7 +129,7 @@ def compare_layers(
     pairs, unmatched = pair_values(a, b)
     report = LayerReport(unmatched=unmatched)
     worst: dict[str, Layer] = {}
-    for chunk in chunks(pairs, samples[0], available_bytes(memory, a, b), memory):
+    for chunk in chunks(pairs, available_bytes(memory, a, b), memory):
         report.chunks += 1
         for feeds in samples:
             want = a.run(feeds, [p.value.name for p in chunk])
@@ -213,67 +202,6 @@ def _joins(fine: Sequence[int], coarse: Sequence[int]) -> bool:
 
 def _is_worse(one: Layer, two: Layer) -> bool:
     return (not one.metrics.passed, one.error) > (not two.metrics.passed, two.error)
-
-
-# ---------------------------------------------------------------------- memory
-
-
-def available_bytes(memory: int, a: Runtime, b: Runtime) -> int:
-    """Return what the budget leaves for dumps, after this process and the weights of both."""
-    weights = sum(_weights(side.model) for side in (a, b) if isinstance(side, OnnxRuntime))
-    return memory - resident_bytes() - 2 * weights
-
-
-def _weights(model: Model) -> int:
-    return max(model.byte_size, sum(byte_size(t) for t in tensors_of(model.proto)))
-
-
-def resident_bytes() -> int:
-    """Return the memory that this process holds now (where the system tells it), in bytes."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-
-
-def chunks(
-    pairs: Sequence[Pair], feeds: Mapping[str, np.ndarray], share: int, memory: int
-) -> Iterator[list[Pair]]:
-    """Yield runs of pairs whose dumps fit into `share` bytes at one time."""
-    chunk: list[Pair] = []
-    total = 0
-    for pair in pairs:
-        size = _COPIES * value_bytes(pair.value) + _EACH
-        if size > share:
-            raise UsageError(
-                f"--memory {megabytes(memory)}: does not hold {pair.value.name}, for which "
-                f"{megabytes(size)} are needed beside the {megabytes(memory - share)} of both "
-                "models and the program. Give more, smaller shapes (--shape), or compare outputs "
-                "alone, without --layers."
-            )
-        if total + size > share:
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(pair)
-        total += size
-    if chunk:
-        yield chunk
-
-
-def value_bytes(value: Value) -> int:
-    """Return the size of a value by its inferred shape; a guess where that is open."""
-    shape = value.shape
-    if shape is None or any(not isinstance(d, int) for d in shape):
-        return _GUESS
-    bits = dtypes.BITS.get(dtypes.NUMBERS.get(value.dtype or "", 0), 64)
-    return math.prod(d for d in shape if isinstance(d, int)) * bits // 8
-
-
-def megabytes(count: int) -> str:
-    """Return bytes as people read them."""
-    return f"{count / (1 << 20):,.0f} MiB"
 
 
 # ---------------------------------------------------------------------- the way of the error

@@ -154,8 +154,7 @@ def _exact(want: np.ndarray, have: np.ndarray, note: str | None) -> Metrics:
     first = _first(differ) if count else None
     problem = None
     if first is not None:
-        where = f" at {list(first)}" if first else ""
-        problem = f"{_shown(have[first])} instead of {_shown(want[first])}{where}"
+        problem = there(want, have, first)
     return Metrics(
         want.dtype.name, tuple(want.shape), int(want.size), max_abs=max_abs,
         beyond=count / want.size, first=first, problem=problem, note=note,
@@ -278,5 +277,7 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in index)
 
 
-def _shown(value: Any) -> str:
-    return repr(value.item() if hasattr(value, "item") else value)
+def there(want: np.ndarray, have: np.ndarray, index: tuple[int, ...]) -> str:
+    """Say what stands at a position on both sides."""
+    one, two = (v.item() if hasattr(v, "item") else v for v in (have[index], want[index]))
+    return f"{one!r} instead of {two!r}" + (f" at {list(index)}" if index else "")

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 
 from graphfix.comparison.inputs import as_dtype, bind, is_open, random_input
-from graphfix.comparison.metrics import finite
-from graphfix.comparison.runtimes.onnxruntime import first_line
+from graphfix.comparison.metrics import finite, there
+from graphfix.comparison.runtimes.onnxruntime import first_line, new_session
 from graphfix.graph import dtypes
 from graphfix.graph.inference import SHAPE_INPUTS
 from graphfix.rewrite.island import Boundary, Island
@@ -80,15 +80,7 @@ class _Runner:
         self._names = [o.name for o in model.graph.output]
         self._wanted = [i.name for i in model.graph.input]
         if engine == "onnxruntime":
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.log_severity_level = 4
-            options.intra_op_num_threads = 1
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = new_session(model, threads=1)
         else:
             import onnx.reference
 
@@ -180,8 +172,7 @@ def _where(want: np.ndarray, have: np.ndarray, error: np.ndarray | None = None) 
         worst = np.nan_to_num(error, nan=np.inf) == np.nan_to_num(error, nan=np.inf).max()
     else:
         worst = ~((want == have) | ((want != want) & (have != have)))
-    index = tuple(int(i) for i in np.argwhere(worst)[0])
-    return f"{have[index]!r} instead of {want[index]!r} at {list(index)}"
+    return there(want, have, tuple(int(i) for i in np.argwhere(worst)[0]))
 
 
 # ---------------------------------------------------------------------- inputs

@@ -14,8 +14,9 @@ from onnx import helper, numpy_helper
 
 import graphfix
 from graphfix.comparison.bisect import bisect_layers
+from graphfix.comparison.chunks import chunks
 from graphfix.comparison.compare import Comparison, compare
-from graphfix.comparison.layers import _joins, chunks, pair_values
+from graphfix.comparison.layers import _joins, pair_values
 from graphfix.comparison.metrics import Tolerance
 from graphfix.comparison.runtimes import RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
@@ -144,19 +145,20 @@ def test_chunks_keep_under_the_budget() -> None:
     infer(model)
     pairs, _ = pair_values(OnnxRuntime(model), OnnxRuntime(Model(proto)))
     size = 1_000_000
-    parts = list(chunks(pairs, {}, 12 * size, 1 << 30))
+    parts = list(chunks(pairs, 12 * size, 1 << 30))
     assert len(parts) > 10 and sum(map(len, parts)) == 40
     assert all(len(part) * 5 * size <= 12 * size for part in parts)
     with pytest.raises(UsageError, match=r"--memory 1,024 MiB: does not hold v1"):
-        list(chunks(pairs, {}, size, 1 << 30))
+        list(chunks(pairs, size, 1 << 30))
 
 
 def test_layers_in_several_chunks_find_the_same() -> None:
+    import graphfix.comparison.chunks as chunks_
     import graphfix.comparison.layers as layers
 
     swap = ("Sqrt(b)", "Abs(b)")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, "available_bytes", lambda *a: 2 * (layers._EACH + 5 * 64))
+        patch.setattr(layers, "available_bytes", lambda *a: 2 * (chunks_._EACH + 5 * 64))
         report = compare(chain(), chain(swap), layers=True, shapes={"x": (4, 4)})
     assert report.layers is not None and report.layers.chunks == 3
     assert report.layers.first is not None and report.layers.first.node == "n_c"

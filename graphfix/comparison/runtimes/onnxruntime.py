@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -107,25 +108,9 @@ class OnnxRuntime:
         return self._dump[1]
 
     def _new_session(self, proto: onnx.ModelProto, dump: bool = False) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        level = onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            level.ORT_ENABLE_ALL if self.optimize else level.ORT_DISABLE_ALL
-        )
-        options.log_severity_level = 4
-        options.intra_op_num_threads = self._threads
-        if dump:  # its memory is large and short-lived: it must not grow by powers of two
-            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-        folder = self.model.folder
-        if folder is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(folder)
-            )
         try:
-            return onnxruntime.InferenceSession(
-                proto.SerializeToString(), options, providers=self._providers
+            return new_session(
+                proto, self._providers, self.model.folder, self.optimize, self._threads, not dump
             )
         except Exception as error:
             what = f"{self.name}, with inner values as outputs," if dump else self.name
@@ -145,6 +130,37 @@ class OnnxRuntime:
                 raise RuntimeFailed(
                     f"--provider {provider}: this ONNX Runtime has only {', '.join(known)}."
                 )
+
+
+def new_session(
+    proto: onnx.ModelProto,
+    providers: Sequence[str] = (CPU,),
+    folder: Path | None = None,
+    optimize: bool = False,
+    threads: int = 0,
+    arena: bool = True,
+) -> Any:
+    """Return an InferenceSession; raises what ONNX Runtime raises.
+
+    `folder` is where external data lies. Without `arena` memory is given back at once, and does not
+    grow by powers of two.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    if not arena:
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    if folder is not None:
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder)
+        )
+    return onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=list(providers)
+    )
 
 
 def up_to(model: Model, values: Sequence[str]) -> onnx.ModelProto:
