@@ -172,11 +172,11 @@ def speed(nodes: int, rounds: int) -> None:
             )
 
 
-def memory(budget: int) -> None:
+def memory(budget: int, side: int, length: int) -> None:
     """A chain whose values take far more than the budget on each side."""
     rng = np.random.default_rng(0)
     nodes, weights, x = [], [], "x"
-    for i in range(120):
+    for i in range(length):
         kind = ("Conv", "Relu", "Add")[i % 3]
         inputs = [x]
         if kind == "Conv":
@@ -188,7 +188,7 @@ def memory(budget: int) -> None:
         pads = {"pads": [1, 1, 1, 1]} if kind == "Conv" else {}
         nodes.append(helper.make_node(kind, inputs, [f"v{i}"], f"{kind}_{i}", **pads))
         x = f"v{i}"
-    dims = [1, 32, 256, 256]
+    dims = [1, 32, side, side]
     info = helper.make_tensor_value_info
     graph = helper.make_graph(nodes, "chain", [info("x", 1, dims)], [info(x, 1, dims)], weights)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -223,7 +223,9 @@ def main() -> None:
     planted(pool, options.faults, options.seed)
     clean(pool, options.faults)
     speed(options.nodes, options.rounds)
-    memory(1 << 30)
+    memory(1 << 30, 256, 120)
+    memory(1 << 30, 512, 30)
+    memory(768 << 20, 256, 120)
 
 
 if __name__ == "__main__":

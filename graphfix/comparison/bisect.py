@@ -15,7 +15,7 @@ import numpy as np
 
 from graphfix.comparison.layers import Layer, LayerReport, error_path, layer_of, pair_values
 from graphfix.comparison.metrics import Tolerance
-from graphfix.comparison.runtimes import Arrays, Runtime
+from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
 from graphfix.graph import Model, Node
 
@@ -49,10 +49,13 @@ def bisect_layers(
                     looked[name] = layer_of(by_name[name], want[name], have[other], tolerance)
         return [looked[n] for n in names if n in looked]
 
-    failing = [la for la in probe(a.model.graph.outputs) if not la.metrics.passed]
-    if failing:
-        worst = max(failing, key=lambda layer: layer.error)
-        report.first = _search(a.model, worst, probe)
+    try:
+        failing = [la for la in probe(a.model.graph.outputs) if not la.metrics.passed]
+        if failing:
+            worst = max(failing, key=lambda layer: layer.error)
+            report.first = _search(a.model, worst, probe)
+    except RuntimeFailed as error:
+        report.stopped = str(error)
     report.layers = [looked[pair.value.name] for pair in pairs if pair.value.name in looked]
     if report.first is not None:
         report.path = error_path(a.model, report)

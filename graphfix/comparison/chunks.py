@@ -16,11 +16,13 @@ from graphfix.graph import Model, Value, dtypes
 from graphfix.graph.tensors import byte_size, tensors_of
 
 DEFAULT_MEMORY = 2 << 30
-# a dumped value lies in the runtime and as an array while its side runs, as an array while the
-# other does, and measuring it takes some copies in float64
-_COPIES = 5
+# a dumped value lies in the runtime and as an array while its side runs, and as an array of the
+# other side
+_HELD = 3
+# what measuring takes for each element of one value: some copies in float64
+_MEASURED_BYTES = 64
 # of a value whose shape is unknown
-_GUESS = 1 << 20
+_GUESS_ELEMENTS = 1 << 18
 _EACH = 4096  # what a value of one number costs: an output of the session, an array, its metrics
 
 
@@ -49,34 +51,38 @@ def resident_bytes() -> int:
 
 
 def chunks(pairs: Sequence[Pair], share: int, memory: int) -> Iterator[list[Pair]]:
-    """Yield runs of pairs whose dumps fit into `share` bytes at one time."""
+    """Yield runs of pairs whose dumps fit into `share` bytes at one time.
+
+    Raises UsageError where one value does not.
+    """
     chunk: list[Pair] = []
-    total = 0
+    held = measured = 0
     for pair in pairs:
-        size = _COPIES * value_bytes(pair.value) + _EACH
-        if size > share:
+        elements, size = value_size(pair.value)
+        more, most = _HELD * size + _EACH, _MEASURED_BYTES * elements
+        if more + most > share:
             raise UsageError(
                 f"--memory {megabytes(memory)}: does not hold {pair.value.name}, for which "
-                f"{megabytes(size)} are needed beside the {megabytes(memory - share)} of both "
-                "models and the program. Give more, smaller shapes (--shape), or compare outputs "
-                "alone, without --layers."
+                f"{megabytes(more + most)} are needed beside the {megabytes(memory - share)} of "
+                "both models and the program. Give more, smaller shapes (--shape), or --bisect, "
+                "which holds a few values at a time and keeps to no budget."
             )
-        if total + size > share:
+        if held + more + max(measured, most) > share:
             yield chunk
-            chunk, total = [], 0
+            chunk, held, measured = [], 0, 0
         chunk.append(pair)
-        total += size
+        held, measured = held + more, max(measured, most)
     if chunk:
         yield chunk
 
 
-def value_bytes(value: Value) -> int:
-    """Return the size of a value by its inferred shape; a guess where that is open."""
-    shape = value.shape
-    if shape is None or any(not isinstance(d, int) for d in shape):
-        return _GUESS
+def value_size(value: Value) -> tuple[int, int]:
+    """Return elements and bytes of a value by its inferred shape; a guess where that is open."""
+    shape = value.shape or ()
+    open_ = value.shape is None or any(not isinstance(d, int) for d in shape)
+    elements = _GUESS_ELEMENTS if open_ else math.prod(d for d in shape if isinstance(d, int))
     bits = dtypes.BITS.get(dtypes.NUMBERS.get(value.dtype or "", 0), 64)
-    return math.prod(d for d in shape if isinstance(d, int)) * bits // 8
+    return elements, elements * bits // 8
 
 
 def megabytes(count: int) -> str:

@@ -171,10 +171,8 @@ class _Run:
         report = Comparison(a.name, b.name, self.tolerance, len(feeds), _described(feeds[0]))
         if self.layers or self.bisect:
             self._infer(feeds[0])
-            try:
-                report.layers = self._layers(feeds)
-            except RuntimeFailed as error:
-                report.stopped = str(error)
+            report.layers = self._layers(feeds)
+            report.stopped = report.layers.stopped
         self._outputs(feeds, report)
         return report
 
@@ -217,7 +215,7 @@ class _Run:
                     self.b.forms = {n: (array.dtype, array.shape) for n, array in want.items()}
                 have = self._run_b(sample)
             except RuntimeFailed as error:
-                if not worst and report.layers is None:
+                if not worst and (report.layers is None or not report.layers.layers):
                     raise
                 report.stopped = f"{error} Sample {index} of {len(feeds)} was not compared."
                 break

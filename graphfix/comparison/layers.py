@@ -18,7 +18,7 @@ import numpy as np
 from graphfix.comparison.chunks import DEFAULT_MEMORY, available_bytes, chunks
 from graphfix.comparison.matching import Pair, inner_values, match
 from graphfix.comparison.metrics import Metrics, Tolerance, finite, measure
-from graphfix.comparison.runtimes import Arrays, Runtime
+from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
 from graphfix.errors import UsageError
 from graphfix.graph import Model, Node, Value
@@ -109,6 +109,8 @@ def pair_values(a: Runtime, b: Runtime) -> tuple[list[Pair], int]:
         available = getattr(b, "values", None)
         names = set(available()) if available is not None else set(b.outputs)
         pairs = [Pair(v, v.name, "name") for v in values if v.name in names]
+    # ONNX Runtime for Python hands out no bfloat16, and would refuse the whole dump
+    pairs = [pair for pair in pairs if pair.value.dtype != "bfloat16"]
     return pairs, len(values) - len(pairs)
 
 
@@ -129,18 +131,17 @@ def compare_layers(
     pairs, unmatched = pair_values(a, b)
     report = LayerReport(unmatched=unmatched)
     worst: dict[str, Layer] = {}
-    for chunk in chunks(pairs, available_bytes(memory, a, b), memory):
-        report.chunks += 1
-        for feeds in samples:
-            want = a.run(feeds, [p.value.name for p in chunk])
-            have = run_b(feeds, [p.other for p in chunk])
-            for pair in chunk:
-                name = pair.value.name
-                if name in want and pair.other in have:
-                    layer = layer_of(pair, want.pop(name), have[pair.other], tolerance)
-                    if name not in worst or _is_worse(layer, worst[name]):
-                        worst[name] = layer
-            del want, have
+    parts = list(chunks(pairs, available_bytes(memory, a, b), memory))
+    try:
+        for chunk in parts:
+            report.chunks += 1
+            for feeds in samples:
+                want = a.run(feeds, [p.value.name for p in chunk])
+                have = run_b(feeds, [p.other for p in chunk])
+                _keep_worst(chunk, want, have, tolerance, worst)
+                del want, have
+    except RuntimeFailed as error:
+        report.stopped = str(error)
     report.layers = [worst[p.value.name] for p in pairs if p.value.name in worst]
     assert isinstance(a, OnnxRuntime)
     failing = [layer for layer in report.layers if not layer.metrics.passed]
@@ -150,6 +151,22 @@ def compare_layers(
     if report.first is not None:
         report.path = error_path(a.model, report)
     return report
+
+
+def _keep_worst(
+    chunk: Sequence[Pair],
+    want: Arrays,
+    have: Arrays,
+    tolerance: Tolerance | None,
+    worst: dict[str, Layer],
+) -> None:
+    for pair in chunk:
+        name = pair.value.name
+        if name not in want or pair.other not in have:
+            continue  # no tensor, or nothing that was saved
+        layer = layer_of(pair, want.pop(name), have[pair.other], tolerance)
+        if name not in worst or _is_worse(layer, worst[name]):
+            worst[name] = layer
 
 
 def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer]) -> bool:

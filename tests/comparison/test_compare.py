@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jsonschema
@@ -144,12 +144,14 @@ def test_chunks_keep_under_the_budget() -> None:
     model = Model(proto)
     infer(model)
     pairs, _ = pair_values(OnnxRuntime(model), OnnxRuntime(Model(proto)))
-    size = 1_000_000
-    parts = list(chunks(pairs, 12 * size, 1 << 30))
-    assert len(parts) > 10 and sum(map(len, parts)) == 40
-    assert all(len(part) * 5 * size <= 12 * size for part in parts)
+    elements = 250_000
+    one = 3 * 4 * elements + 64 * elements  # held on both sides and in the runtime; measured
+    share = one + 5 * 3 * 4 * elements
+    parts = list(chunks(pairs, share, 1 << 30))
+    assert len(parts) > 6 and sum(map(len, parts)) == 40
+    assert all(3 * 4 * elements * len(part) + 64 * elements <= share for part in parts)
     with pytest.raises(UsageError, match=r"--memory 1,024 MiB: does not hold v1"):
-        list(chunks(pairs, size, 1 << 30))
+        list(chunks(pairs, one, 1 << 30))
 
 
 def test_layers_in_several_chunks_find_the_same() -> None:
@@ -158,7 +160,7 @@ def test_layers_in_several_chunks_find_the_same() -> None:
 
     swap = ("Sqrt(b)", "Abs(b)")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, "available_bytes", lambda *a: 2 * (chunks_._EACH + 5 * 64))
+        patch.setattr(layers, "available_bytes", lambda *a: 2 * (chunks_._EACH + 3 * 64) + 64 * 16)
         report = compare(chain(), chain(swap), layers=True, shapes={"x": (4, 4)})
     assert report.layers is not None and report.layers.chunks == 3
     assert report.layers.first is not None and report.layers.first.node == "n_c"
@@ -350,6 +352,53 @@ def test_a_side_that_stops_leaves_what_was_compared() -> None:
     assert "Stopped:" in render(report) and "Stopped:" in render_markdown(report)
     with pytest.raises(RuntimeFailed):
         compare(text_model(text), fixed, inputs=inputs[1])
+
+
+def test_values_that_no_array_can_hold_are_left_out() -> None:
+    proto = text_model("""g (float[2,3] x) => (float[2,3] y) {
+        h = Cast<to = 16>(x)  z = Cast<to = 1>(h)  y = Neg(z)
+    }""")
+    report = compare(proto, proto, layers=True)
+    assert report.passed and report.layers is not None and report.layers.unmatched == 1
+    assert [layer.value for layer in report.layers.layers] == ["z", "y"]
+
+
+class Vanishing:
+    """A side whose device is gone after a few runs."""
+
+    def __init__(self, side: OnnxRuntime, runs: int) -> None:
+        self.side, self.left = side, runs
+        self.name, self.inputs, self.outputs = "NPU 0", side.inputs, side.outputs
+
+    def values(self) -> list[str]:
+        return list(self.side.model.graph.values)
+
+    def run(self, feeds: Mapping[str, np.ndarray], fetch: Sequence[str] | None = None) -> dict:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeFailed("NPU 0 is gone.")
+        return self.side.run(feeds, fetch)
+
+    def close(self) -> None:
+        self.side.close()
+
+    def __enter__(self) -> Vanishing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@pytest.mark.parametrize("how", ["layers", "bisect"])
+def test_a_device_that_vanishes(how: str, schema: jsonschema.Draft202012Validator) -> None:
+    wrong = OnnxRuntime(Model(chain(("Sqrt(b)", "Abs(b)"))))
+    report = compare(chain(), Vanishing(wrong, 1), **{how: True})
+    assert report.stopped is not None and "NPU 0 is gone" in report.stopped and not report.passed
+    assert report.layers is not None and report.layers.layers
+    assert "NPU 0 is gone" in render(report)
+    valid(report, schema)
+    with pytest.raises(RuntimeFailed, match="gone"):
+        compare(chain(), Vanishing(wrong, 0), **{how: True})
 
 
 def test_models_that_nothing_runs() -> None:
