@@ -1,0 +1,1 @@
+"""ATC: its options, codes and logs explained, and how it is run."""
