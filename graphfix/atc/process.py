@@ -19,6 +19,7 @@ from graphfix.errors import UsageError
 
 _TICK = 0.2  # seconds between two looks at the clock
 _GRACE = 5.0  # seconds between asking a group to end and ending it
+_GONE = 0.4  # seconds until what was ended is gone; where nobody buries them they stay
 _DRAIN = 1.0  # seconds that output may still come after the program itself has ended
 
 
@@ -164,7 +165,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
     # the number stays the group's as long as somebody of it is there
-    deadline = time.monotonic() + _DRAIN
+    deadline = time.monotonic() + _GONE
     while _signal_group(process.pid, 0) and time.monotonic() < deadline:
         time.sleep(_TICK / 20)
 

@@ -9,9 +9,10 @@ import importlib
 import os
 import sys
 import textwrap
+from pathlib import Path
 from typing import NoReturn
 
-from graphfix.errors import GraphfixError
+from graphfix.errors import GraphfixError, UsageError
 
 EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_INTERNAL = 0, 1, 2, 3
 
@@ -48,8 +49,18 @@ def main(arguments: list[str] | None = None) -> int:
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=_EPILOG
         )
         sub.add_argument("--debug", action="store_true", help="show tracebacks")
+        sub.add_argument(
+            "--config",
+            metavar="FILE",
+            help="defaults for the options; `none` for no file (default: the nearest graphfix.toml "
+            "or [tool.graphfix] of a pyproject.toml)",
+        )
         if name == command:
             importlib.import_module(f"graphfix.cli.{name}").add_arguments(sub)
+            try:
+                arguments = _with_config(arguments, command, sub)
+            except GraphfixError as error:
+                return _print_error(error)
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
@@ -65,6 +76,40 @@ def main(arguments: list[str] | None = None) -> int:
     return _run(options)
 
 
+def _with_config(arguments: list[str], command: str, parser: argparse.ArgumentParser) -> list[str]:
+    """Return the arguments with those of the configuration file in front of the command's own."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--config")
+    index = arguments.index(command) + 1
+    try:
+        option = finder.parse_known_args(arguments[index:])[0].config
+    except argparse.ArgumentError:
+        return arguments  # the command's own parser says what is wrong
+    from graphfix.config import find_config
+
+    config = find_config(option, Path.cwd())
+    if config is None:
+        return arguments
+    known = {name: action for action in parser._actions for name in action.option_strings}
+    words = config.arguments(command, known)
+    for word in words:
+        name, _, value = word.partition("=")
+        choices = known[name].choices
+        if choices is not None and value not in choices:
+            raise UsageError(
+                f"{config.path}: {name[2:]} = {value!r}: expected one of {', '.join(choices)}."
+            )
+    return [*arguments[:index], *words, *arguments[index:]]
+
+
+def _print_error(error: GraphfixError) -> int:
+    print(
+        textwrap.fill(f"graphfix: {error}", 100, break_long_words=False, break_on_hyphens=False),
+        file=sys.stderr,
+    )
+    return error.exit_code
+
+
 def _run(options: argparse.Namespace) -> int:
     # a command builds one large graph and ends: collecting cycles only costs time (a quarter of it)
     gc.disable()
@@ -76,13 +121,7 @@ def _run(options: argparse.Namespace) -> int:
     except GraphfixError as error:
         if options.debug:
             raise
-        print(
-            textwrap.fill(
-                f"graphfix: {error}", 100, break_long_words=False, break_on_hyphens=False
-            ),
-            file=sys.stderr,
-        )
-        return error.exit_code
+        return _print_error(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CLEAN
