@@ -33,6 +33,7 @@ SHARED = {
 OF_COMMAND = {
     "check": {"select": "list", "ignore": "list"},
     "fix": {"select": "list", "ignore": "list"},
+    "convert": {"retries": "number", "timeout": "number"},
     "compare": {"atol": "number", "rtol": "number", "cosine": "number", "samples": "number",
                 "seed": "number"},
 }  # fmt: skip

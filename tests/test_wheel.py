@@ -77,6 +77,13 @@ def test_wheel_holds_the_tables_and_schemas(wheel: Path) -> None:
     assert not any(n.startswith(("tests/", "scripts/")) or n.endswith(".pyc") for n in names)
 
 
+def test_no_stand_in_is_shipped(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            assert "standin" not in name and "stand_in" not in name
+            assert b"GRAPHFIX_STANDIN" not in archive.read(name), name
+
+
 def test_check_runs_from_another_folder(python: Path, tmp_path: Path) -> None:
     write(relu(), tmp_path / "good.onnx")
     write(relu(opset=19), tmp_path / "bad.onnx")

@@ -13,8 +13,11 @@ from tabulate import tabulate
 
 from graphfix.analysis import EFFECT_ORDER
 from graphfix.cli.options import (
+    add_fixing,
     add_target,
+    check_opset,
     check_output,
+    rules_of,
     shapes_of,
     tables_of,
     target_of,
@@ -25,9 +28,7 @@ from graphfix.graph import Model, load, save
 from graphfix.graph.saving import external_files
 from graphfix.report.grouping import group
 from graphfix.report.text import render, wants_colour
-from graphfix.rewrite.engine import VERIFY
 from graphfix.rewrite.fix import FixReport, fix
-from graphfix.rewrite.registry import load_folder, own_rules, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,16 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=D,D,...",
         help="write static dims of an input into the result; may be repeated",
     )
-    parser.add_argument("--opset", type=int, metavar="N", help="force this opset (11 to 18)")
-    parser.add_argument("--select", default="", metavar="RULES", help="use only these rules")
-    parser.add_argument("--ignore", default="", metavar="RULES", help="leave these rules out")
-    parser.add_argument("--rules", action="append", default=[], type=Path, metavar="DIR",
-                        help="a folder with rules of your own; may be repeated")  # fmt: skip
-    parser.add_argument("--allow", choices=("approximate",), action="append", default=[],
-                        help="let rules fire that change results or the contract")  # fmt: skip
-    parser.add_argument("--verify", choices=VERIFY, default="site",
-                        help="prove every distinct site (default), compare whole outputs too, or "
-                        "nothing")  # fmt: skip
+    add_fixing(parser)
     parser.add_argument(
         "--simplify", action="store_true", help="run onnxsim first; dropped if the proof fails"
     )
@@ -71,18 +63,12 @@ def run(options: argparse.Namespace) -> int:
     """Fix the model, print what was done, return the exit code."""
     if options.output is None and not options.dry_run:
         raise UsageError("fix: say where the result goes with -o OUT, or give --dry-run.")
-    if options.opset is not None and not 11 <= options.opset <= 18:
-        raise UsageError(f"--opset {options.opset}: CANN registers opsets up to 18; give 11 to 18.")
+    check_opset(options)
     check_output("-o", options.output, [Path(options.model)])
     if options.report is not None and options.report == options.output:
         raise UsageError(f"--report {options.report}: is the result itself; give another file.")
     target, tables = target_of(options), tables_of(options)
-    rules = list(own_rules())
-    for folder in options.rules:
-        extra = load_folder(folder)
-        print(f"rules of {folder}: {', '.join(r.name for r in extra) or 'none'}")
-        rules += extra
-    chosen = select(rules, _words(options.select), _words(options.ignore))
+    chosen = rules_of(options)
     original = load(options.model)
     inputs = [Path(options.model), *external_files(original)]
     check_output("-o", options.output, inputs)
@@ -120,10 +106,6 @@ def run(options: argparse.Namespace) -> int:
     fails = options.fail_on != "never" and worst is not None and EFFECT_ORDER.index(
         worst) <= EFFECT_ORDER.index(options.fail_on)  # fmt: skip
     return 1 if fails or (report.whole is not None and report.whole.ok is False) else 0
-
-
-def _words(text: str) -> list[str]:
-    return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def _text(report: FixReport, options: argparse.Namespace) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphfix.analysis.codes import BY_NAME
 from graphfix.errors import TableError, UsageError, nearest
 from graphfix.support import Tables, Target, releases
 from graphfix.support.target import DEFAULT_PRECISION_MODE
+
+if TYPE_CHECKING:
+    from graphfix.rewrite.rule import Rule
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,42 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="operator tables of your own, laid on top; may be repeated",
     )
+
+
+def add_fixing(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a fix: --opset, --select, --ignore, --rules, --allow, --verify."""
+    parser.add_argument("--opset", type=int, metavar="N", help="force this opset (11 to 18)")
+    parser.add_argument("--select", default="", metavar="RULES", help="use only these rules")
+    parser.add_argument("--ignore", default="", metavar="RULES", help="leave these rules out")
+    parser.add_argument("--rules", action="append", default=[], type=Path, metavar="DIR",
+                        help="a folder with rules of your own; may be repeated")  # fmt: skip
+    parser.add_argument("--allow", choices=("approximate",), action="append", default=[],
+                        help="let rules fire that change results or the contract")  # fmt: skip
+    parser.add_argument("--verify", choices=("site", "model", "off"), default="site",
+                        help="prove every distinct site (default), compare whole outputs too, or "
+                        "nothing")  # fmt: skip
+
+
+def check_opset(options: argparse.Namespace) -> None:
+    """Refuse an --opset that CANN does not register. Raises UsageError."""
+    if options.opset is not None and not 11 <= options.opset <= 18:
+        raise UsageError(f"--opset {options.opset}: CANN registers opsets up to 18; give 11 to 18.")
+
+
+def rules_of(options: argparse.Namespace) -> list[Rule]:
+    """Return the rules that the options choose; those of the user's folders are printed."""
+    from graphfix.rewrite.registry import load_folder, own_rules, select
+
+    rules = list(own_rules())
+    for folder in options.rules:
+        extra = load_folder(folder)
+        print(f"rules of {folder}: {', '.join(r.name for r in extra) or 'none'}")
+        rules += extra
+    return select(rules, _words(options.select), _words(options.ignore))
+
+
+def _words(text: str) -> list[str]:
+    return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def target_of(options: argparse.Namespace) -> Target:
