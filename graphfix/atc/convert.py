@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from graphfix.atc.preflight import Check, preflight
-from graphfix.atc.prepare import Prepared, Wish, prepare
+from graphfix.atc.prepare import Prepared, prepare
 from graphfix.atc.process import Outcome, run_program
 from graphfix.atc.remedies import Remedy, remedy
 from graphfix.atc.toolkit import Toolkit
 from graphfix.errors import UsageError
-from graphfix.graph import Model, save
+from graphfix.graph import save
 
 # of the header of an .om: magic number, size of the header, and at 76 the length of what follows
 # (ModelFileHeader in the open GE source, August 2026)
@@ -121,8 +121,7 @@ class Place:
 
 
 def convert(
-    original: Model,
-    wish: Wish,
+    prepared: Prepared,
     toolkit: Toolkit,
     place: Place,
     watcher: Watcher,
@@ -133,8 +132,7 @@ def convert(
     """Convert a model to an .om; the .om appears in the folder whole or not at all.
 
     Args:
-        original: the user's model, read from a file; it is never changed.
-        wish: target, shapes, options and rules.
+        prepared: the user's model, read from a file and never changed, and what ATC shall read.
         toolkit: the ATC to run.
         place: where the result goes.
         watcher: is told what happens.
@@ -142,9 +140,8 @@ def convert(
         timeout: seconds for one run of ATC, None for no limit.
 
     Raises:
-        UsageError: contradictions, or files that cannot be written.
+        UsageError: files that cannot be written.
     """
-    prepared = prepare(original, wish)
     watcher.stage("check", prediction(prepared))
     conversion = Conversion("failed", prepared, toolkit)
     conversion.checks = preflight(toolkit, prepared.byte_size, place.folder)
@@ -169,7 +166,7 @@ def convert(
         found = remedy(attempt.diagnosis, conversion.prepared, tried, place.folder)
         if found is None:
             return conversion
-        again = prepare(original, found.wish)
+        again = prepare(prepared.original, found.wish)
         if found.kind == "operator" and not _differs(again, conversion.prepared):
             attempt.remedy = f"{found.says}, but no rule writes it otherwise"
             return conversion

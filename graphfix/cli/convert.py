@@ -27,9 +27,10 @@ from graphfix.errors import UsageError
 if TYPE_CHECKING:
     from graphfix.atc.convert import Conversion
     from graphfix.atc.prepare import Prepared, Wish
+    from graphfix.atc.toolkit import Toolkit
     from graphfix.graph import Model
 
-_EXIT = {"converted": 0, "failed": 1, "stopped": 1, "cancelled": 130}
+EXIT = {"converted": 0, "failed": 1, "stopped": 1, "cancelled": 130}
 _WIDTH, _LABEL = 100, 9
 
 
@@ -80,15 +81,20 @@ def run(options: argparse.Namespace) -> int:
     check_shapes(model, wish)
     if options.dry_run:
         return _dry_run(model, wish, options)
+    from graphfix.atc.prepare import prepare
+
     if options.bundle is not None:
-        prepared, manifest = make_bundle(model, wish, options)
-        print(bundle_text(prepared, manifest, options.bundle))
-        document: dict[str, Any] = manifest
-        code = 0
+        from graphfix.atc.bundle import write_bundle
+
+        prepared = prepare(model, wish)
+        document = write_bundle(prepared, options.bundle)
+        print(bundle_text(prepared, document, options.bundle))
+        code = bundle_exit(prepared)
     else:
-        conversion = run_atc(model, wish, options)
-        print(text(conversion, options))
-        document, code = conversion.to_json(), _EXIT[conversion.status]
+        toolkit = find(options)
+        done = run_atc(prepare(model, wish), toolkit, options)
+        print(text(done, options))
+        document, code = done.to_json(), EXIT[done.status]
     if options.report is not None:
         write_output("--report", options.report, json.dumps(document, indent=1) + "\n")
     return code
@@ -201,28 +207,23 @@ def dims_of(texts: list[str]) -> dict[str, tuple[int, ...]]:
 # ---------------------------------------------------------------------- the work
 
 
-def make_bundle(
-    model: Model, wish: Wish, options: argparse.Namespace
-) -> tuple[Prepared, dict[str, Any]]:
-    """Check, fix, and write the bundle."""
-    from graphfix.atc.bundle import write_bundle
-    from graphfix.atc.prepare import prepare
-
-    prepared = prepare(model, wish)
-    return prepared, write_bundle(prepared, options.bundle)
-
-
-def run_atc(model: Model, wish: Wish, options: argparse.Namespace) -> Conversion:
-    """Check, fix, and run ATC. Raises UsageError when there is none."""
-    from graphfix.atc.convert import Place, convert
+def find(options: argparse.Namespace) -> Toolkit:
+    """Return the ATC to run. Raises UsageError when there is none."""
     from graphfix.atc.toolkit import NOT_FOUND, find_toolkit
 
     toolkit = find_toolkit(options.atc, options.atc_cmd)
     if toolkit is None:
         raise UsageError(NOT_FOUND)
+    return toolkit
+
+
+def run_atc(prepared: Prepared, toolkit: Toolkit, options: argparse.Namespace) -> Conversion:
+    """Run ATC on a prepared model, and show what happens."""
+    from graphfix.atc.convert import Place, convert
+
     place = Place(options.output, options.atc_workdir)
     return convert(
-        model, wish, toolkit, place, Screen(), retries=options.retries, timeout=options.timeout
+        prepared, toolkit, place, Screen(), retries=options.retries, timeout=options.timeout
     )
 
 
@@ -233,13 +234,13 @@ def _dry_run(model: Model, wish: Wish, options: argparse.Namespace) -> int:
 
     toolkit = find_toolkit(options.atc, options.atc_cmd)
     prepared = prepare(model, wish)
-    print(_entry("check", prediction(prepared)))
+    print(entry("check", prediction(prepared)))
     source = options.model
     if prepared.fixed is not None:
         source = str(options.output / f"{prepared.name}.fixed.onnx")
     command = toolkit.command if toolkit is not None else ("atc",)
     words = prepared.invocation.words(command, source, str(options.output / prepared.name))
-    print(_entry("command", shlex.join(words)))
+    print(entry("command", shlex.join(words)))
     print("(dry run: nothing was written or run)")
     return 0
 
@@ -253,7 +254,7 @@ class Screen:
 
     def stage(self, name: str, text: str) -> None:
         """Print a labelled line."""
-        print(_entry(name, text), flush=True)
+        print(entry(name, text), flush=True)
 
     def line(self, text: str) -> None:
         """Print a line of ATC's log as it comes."""
@@ -274,7 +275,8 @@ class Screen:
 # ---------------------------------------------------------------------- texts
 
 
-def _entry(label: str, words: str) -> str:
+def entry(label: str, words: str) -> str:
+    """Return words with a label in front, wrapped."""
     return textwrap.fill(
         words, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL,
         break_long_words=False, break_on_hyphens=False,
@@ -284,7 +286,7 @@ def _entry(label: str, words: str) -> str:
 def text(conversion: Conversion, options: argparse.Namespace) -> str:
     """Return what the screen says at the end."""
     if conversion.status == "stopped":
-        return _entry("stopped", "the preflight says that ATC cannot run here; nothing was run")
+        return entry("stopped", "the preflight says that ATC cannot run here; nothing was run")
     last = conversion.attempts[-1]
     if conversion.status == "converted":
         om = next(f for f in conversion.files if f.suffix in (".om", ".exeom"))
@@ -293,21 +295,21 @@ def text(conversion: Conversion, options: argparse.Namespace) -> str:
         how = f"{last.outcome.seconds:.0f} s" + (f", attempt {tries}" if tries > 1 else "")
         return "\n".join(
             [
-                _entry("om", f"{om}   {size:,.1f} MiB, {how}"),
-                _entry("log", str(last.log)),
-                _entry("next", shlex.join(["graphfix", "compare", options.model, str(om)])),
+                entry("om", f"{om}   {size:,.1f} MiB, {how}"),
+                entry("log", str(last.log)),
+                entry("next", shlex.join(["graphfix", "compare", options.model, str(om)])),
             ]
         )
-    lines = [_entry(conversion.status, f"{last.problem}; no .om was written or replaced")]
+    lines = [entry(conversion.status, f"{last.problem}; no .om was written or replaced")]
     if last.diagnosis is not None:
         lines += _causes(last.diagnosis)
     if last.remedy is not None:
-        lines.append(_entry("tried", last.remedy))
+        lines.append(entry("tried", last.remedy))
     model = next((f for f in conversion.files if f.suffix == ".onnx"), Path(options.model))
-    lines.append(_entry("log", str(last.log)))
+    lines.append(entry("log", str(last.log)))
     if conversion.status == "failed":
         command = ["graphfix", "diagnose", str(last.log), "--model", str(model)]
-        lines.append(_entry("next", shlex.join(command)))
+        lines.append(entry("next", shlex.join(command)))
     return "\n".join(lines)
 
 
@@ -315,9 +317,14 @@ def _causes(diagnosis: Mapping[str, Any]) -> list[str]:
     lines = []
     for cause in diagnosis["causes"][:3]:
         nodes = ", ".join(n["node"] or n["raw"] for n in cause["nodes"][:3])
-        lines.append(_entry(cause["code"], f"{cause['headline']}{': ' if nodes else ''}{nodes}"))
-        lines.append(_entry("", f"-> {cause['remedy']}"))
+        lines.append(entry(cause["code"], f"{cause['headline']}{': ' if nodes else ''}{nodes}"))
+        lines.append(entry("", f"-> {cause['remedy']}"))
     return lines
+
+
+def bundle_exit(prepared: Prepared) -> int:
+    """Return the exit code of a bundle: 1 when ATC is predicted to refuse the model."""
+    return 1 if prepared.report.worst() == "rejected" else 0
 
 
 def bundle_text(prepared: Prepared, manifest: Mapping[str, Any], archive: Path) -> str:
@@ -326,13 +333,13 @@ def bundle_text(prepared: Prepared, manifest: Mapping[str, Any], archive: Path) 
 
     size = archive.stat().st_size / 2**20
     lines = [
-        _entry("check", prediction(prepared)),
-        _entry("bundle", f"{archive}   {size:,.1f} MiB, {len(manifest['files'])} files"),
+        entry("check", prediction(prepared)),
+        entry("bundle", f"{archive}   {size:,.1f} MiB, {len(manifest['files'])} files"),
     ]
     if manifest["golden"]["reason"] is not None:
-        lines.append(_entry("", f"without golden data: {manifest['golden']['reason']}"))
+        lines.append(entry("", f"without golden data: {manifest['golden']['reason']}"))
     there = f"tar xf {shlex.quote(archive.name)} && {shlex.quote(prepared.name + '/convert.sh')}"
-    lines.append(_entry("there", f"{there}   (needs CANN's set_env.sh)"))
+    lines.append(entry("there", f"{there}   (needs CANN's set_env.sh)"))
     result = shlex.join(manifest["compare"]).replace("RESULT", "FOLDER-OR-OM")
-    lines.append(_entry("back", f"{result}   (in {prepared.name}/)"))
+    lines.append(entry("back", f"{result}   (in {prepared.name}/)"))
     return "\n".join(lines)
