@@ -3,7 +3,8 @@
 
     generate_transformer.py NODES OUT [--external-bytes N] [--opset 17]
 
-Exporters write attention, LayerNormalization and GELU out into small operators; so does this.
+Exporters write attention, LayerNormalization and GELU out into small operators; so does this. From
+opset 20 on LayerNormalization and Gelu are operators, as the newer exporters write them.
 With --external-bytes the weights lie in OUT.weights, a sparse file of at least that size; the
 hidden size grows until they fill it.
 """
@@ -18,15 +19,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-HIDDEN, HEADS, SEQUENCE, LAYER_NODES = 16, 4, 32, 43
+HIDDEN, HEADS, SEQUENCE = 16, 4, 32
+LAYER_NODES, FUSED_LAYER_NODES = 43, 23
 
 
 class Builder:
-    def __init__(self, external: str | None = None, hidden: int = HIDDEN) -> None:
+    def __init__(
+        self, external: str | None = None, hidden: int = HIDDEN, is_fused: bool = False
+    ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.external = external
         self.hidden = hidden
+        self.is_fused = is_fused
         self.offset = 0
 
     def op(self, op_type: str, *inputs: str, **attributes: object) -> str:
@@ -65,6 +70,9 @@ class Builder:
         return self.op("Add", x, self.feed_forward(self.norm(x)))
 
     def norm(self, x: str) -> str:
+        if self.is_fused:
+            ones = np.ones(self.hidden, np.float32)
+            return self.op("LayerNormalization", x, self.constant(ones), self.constant(0 * ones))
         centred = self.op("Sub", x, self.op("ReduceMean", x, axes=[-1]))
         square = self.op("Pow", centred, self.constant(np.float32(2)))
         spread = self.op(
@@ -94,6 +102,8 @@ class Builder:
 
     def feed_forward(self, x: str) -> str:
         up = self.op("MatMul", x, self.weight())
+        if self.is_fused:
+            return self.op("MatMul", self.op("Gelu", up), self.weight())
         erf = self.op("Erf", self.op("Div", up, self.constant(np.float32(2**0.5))))
         gate = self.op("Mul", up, self.op("Add", erf, self.constant(np.float32(1))))
         gelu = self.op("Mul", gate, self.constant(np.float32(0.5)))
@@ -104,11 +114,12 @@ def generate(
     nodes: int, opset: int = 17, external: str | None = None, external_bytes: int = 0
 ) -> tuple[onnx.ModelProto, int]:
     """Return (a model of about `nodes` nodes, bytes of external weights)."""
-    # six square weights in each started layer of LAYER_NODES nodes, of a size that heads divide
-    tensors = 6 * math.ceil(nodes / LAYER_NODES)
+    is_fused = opset >= 20
+    # six square weights in each started layer, of a size that heads divide
+    tensors = 6 * math.ceil(nodes / (FUSED_LAYER_NODES if is_fused else LAYER_NODES))
     side = math.isqrt(external_bytes // (4 * tensors)) + 1
     hidden = max(HIDDEN, -(-side // HEADS) * HEADS) if external else HIDDEN
-    builder = Builder(external, hidden)
+    builder = Builder(external, hidden, is_fused)
     x = "input"
     while len(builder.nodes) < nodes:
         x = builder.layer(x)
@@ -117,7 +128,7 @@ def generate(
         builder.nodes,
         "transformer",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, shape)],
         builder.initializers,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

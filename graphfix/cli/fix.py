@@ -79,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
         start, happened = simplify(original)
         print(happened)
+    lines_before = _lines(original) if options.diff else []
     report = fix(
         start,
         target,
@@ -88,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         tables=tables,
         verify=options.verify,
         approximate="approximate" in options.allow,
+        in_place=True,
     )
     if not options.dry_run:
         try:
@@ -101,7 +103,9 @@ def run(options: argparse.Namespace) -> int:
         write_output("--report", options.report, text)
     print(_text(report, options))
     if options.diff:
-        print(_diff(original, report.model))
+        lines = _lines(report.model)
+        print("\n".join(difflib.unified_diff(lines_before, lines, "before", "after",
+                                             lineterm="", n=1)))  # fmt: skip
     worst = report.after.worst()
     fails = options.fail_on != "never" and worst is not None and EFFECT_ORDER.index(
         worst) <= EFFECT_ORDER.index(options.fail_on)  # fmt: skip
@@ -159,9 +163,6 @@ def _remaining(report: FixReport) -> list[str]:
     return lines
 
 
-def _diff(before: Model, after: Model) -> str:
-    def lines(model: Model) -> list[str]:
-        return [onnx.helper.printable_node(n.proto) for n in model.graph.ordered()]
-
-    return "\n".join(difflib.unified_diff(lines(before), lines(after), "before", "after",
-                                          lineterm="", n=1))  # fmt: skip
+def _lines(model: Model) -> list[str]:
+    """Return the nodes of a model as text, for the diff."""
+    return [onnx.helper.printable_node(n.proto) for n in model.graph.ordered()]

@@ -1,11 +1,22 @@
 """The model in memory: an index over the protobuf, reading, writing, shapes and dtypes."""
 
 from graphfix.graph.index import Graph
-from graphfix.graph.inference import infer
+from graphfix.graph.inference import hand_over, infer
 from graphfix.graph.model import Model
 from graphfix.graph.node import Node
 from graphfix.graph.reading import load
 from graphfix.graph.saving import save
 from graphfix.graph.value import Dim, Shape, Value
 
-__all__ = ["Dim", "Graph", "Model", "Node", "Shape", "Value", "infer", "load", "save"]
+__all__ = [
+    "Dim",
+    "Graph",
+    "Model",
+    "Node",
+    "Shape",
+    "Value",
+    "hand_over",
+    "infer",
+    "load",
+    "save",
+]

@@ -316,6 +316,7 @@ class Graph:
         if position is None:
             position = self._nodes[-1].position + 1 if self._nodes else 0
         self._sorted = None
+        self.model.is_inferred = False
         node = Node(added, self, position)
         self._nodes.append(node)
         self._register_outputs(node)
@@ -355,6 +356,7 @@ class Graph:
                 self.contested.pop(name, None)
             self._forget(value)
         node.is_removed = self._has_removed = True
+        self.model.is_inferred = False
         if node.subgraphs:
             self.owners.remove(node)
 
@@ -362,6 +364,7 @@ class Graph:
         """Point one input of a node, inside this graph or a subgraph of it, at another value."""
         old = node.inputs[index]
         node.graph._sorted = None
+        self.model.is_inferred = False
         if old:
             value = node.graph.lookup(old)
             if value is not None:
@@ -416,6 +419,7 @@ class Graph:
         added = self.proto.initializer.add()
         added.CopyFrom(tensor)
         self.initializers[tensor.name] = added
+        self.model.is_inferred = False
         value = self._value(tensor.name)
         value.constant = added
         value.forget()

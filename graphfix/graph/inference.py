@@ -19,7 +19,7 @@ from graphfix.graph.model import Model
 from graphfix.graph.node import Node
 from graphfix.graph.propagation import constant_node, propagate
 from graphfix.graph.tensors import byte_size, is_external
-from graphfix.graph.value import Shape, declared_shape
+from graphfix.graph.value import Shape, Value, declared_shape
 
 # a model with more bytes than this (or more per node) is copied without its weights for the C++
 # inference, which serializes what it gets twice
@@ -44,8 +44,11 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
 
     `shapes` binds graph inputs by name to static dims; raises UsageError when a name is no input or
     the dims do not fit what the model declares. The protobuf is not changed. Returns whether ONNX's
-    inference took the model; if not, only what the file itself states is known.
+    inference took the model; if not, only what the file itself states is known. What an earlier
+    call has told is not told again.
     """
+    if model.is_inferred and not shapes:
+        return True
     bound = _bind(model, shapes or {})
     replaced: dict[str, onnx.NodeProto] = {}
     symbols = False
@@ -61,7 +64,28 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
             if symbols or not _symbols_would_help(model.graph):
                 break
             symbols = True
+    # bound shapes hold for this call alone
+    model.is_inferred = inferred is not None and not bound
     return inferred is not None
+
+
+def hand_over(source: Model, target: Model) -> None:
+    """Give `target`, which was written from `source`, the types that the source's values have.
+
+    Only where they leave nothing to infer: all dtypes known and all shapes static. Constants and
+    what follows from them are computed anew.
+    """
+    pairs: list[tuple[Value, Value]] = []
+    for old, new in zip(source.graph.graphs(), target.graph.graphs(), strict=True):
+        for name, value in new.values.items():
+            twin = old.values.get(name)
+            if twin is None or twin.dtype is None or not _is_static(twin.shape):
+                return
+            pairs.append((twin, value))
+    for twin, value in pairs:
+        value.dtype, value.shape = twin.dtype, twin.shape
+    propagate(target.graph)
+    target.is_inferred = True
 
 
 def _symbols_would_help(graph: Graph) -> bool:
@@ -74,7 +98,7 @@ def _symbols_would_help(graph: Graph) -> bool:
     vague = False
     for value in graph.values.values():
         shape = value.shape
-        if shape is None or any(not isinstance(d, int) for d in shape):
+        if shape is None or not _is_static(shape):
             vague = True
         elif len(shape) == 1 and isinstance(shape[0], int) and shape[0] > _MANY_ELEMENTS:
             return False
@@ -217,6 +241,8 @@ def _news(graph: Graph, replaced: Mapping[str, onnx.NodeProto]) -> dict[str, onn
 
 def _is_vague(node: Node) -> bool:
     value = node.output(0)
-    return value is not None and (
-        value.shape is None or any(not isinstance(d, int) for d in value.shape)
-    )
+    return value is not None and not _is_static(value.shape)
+
+
+def _is_static(shape: Shape | None) -> bool:
+    return shape is not None and all(isinstance(dim, int) for dim in shape)

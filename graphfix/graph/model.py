@@ -26,6 +26,8 @@ class Model:
         self.byte_size: int = proto.ByteSize() if byte_size is None else byte_size
         self.graph = Graph(proto.graph, self)
         self.emit_opset = self.opset or 0  # the opset that rewrites write for
+        # whether `infer` has filled the types and no edit has come since
+        self.is_inferred = False
         # inputs that stand for values of a larger graph, of which a parser would know no type
         self.inner_inputs: frozenset[str] = frozenset()
 

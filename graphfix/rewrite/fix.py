@@ -6,13 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import onnx
 
 from graphfix.analysis import Report, check
 from graphfix.errors import UsageError
-from graphfix.graph import Model, infer, load
+from graphfix.graph import Model, hand_over, infer, load
 from graphfix.rewrite.engine import VERIFY, Change, Engine, Statistics
 from graphfix.rewrite.opset import Plan, convert, plan
 from graphfix.rewrite.registry import own_rules
@@ -85,8 +86,9 @@ def fix(
     tables: Tables | None = None,
     verify: str = "site",
     approximate: bool = False,
+    in_place: bool = False,
 ) -> FixReport:
-    """Rewrite a model until ATC takes it; the input is never changed.
+    """Rewrite a model until ATC takes it; the input is never changed unless `in_place` allows it.
 
     Args:
         model: a path, a ModelProto, or a loaded Model.
@@ -98,6 +100,7 @@ def fix(
         verify: `site` proves every distinct site, `model` compares whole outputs too, `off`
             proves nothing, which the report says.
         approximate: let rules fire that change results or the contract.
+        in_place: a Model that is given may be rewritten itself, which saves time and memory.
 
     Raises:
         UnreadableModel, UsageError.
@@ -106,22 +109,30 @@ def fix(
         raise UsageError(f"--verify {verify}: known are {', '.join(VERIFY)}.")
     target = target or Target.of()
     tables = tables if tables is not None else Tables()
-    original = _loaded(model)
-    before = check(original, target, shapes=shapes, tables=tables)
+    loaded = _loaded(model)
+    before = check(loaded, target, shapes=shapes, tables=tables)
     chosen = list(rules if rules is not None else (r for r in own_rules() if not r.optional))
-    work = _copy(original, shapes)
+    may_edit = in_place or not isinstance(model, (Model, onnx.ModelProto))
+    if may_edit and not shapes and not loaded.proto.functions:
+        original = _Original(_copy(loaded.proto), loaded.path)
+        work = loaded
+        work.proto.ir_version = _ir_version(work.proto)
+    else:
+        original = _Original(loaded.proto, loaded.path)
+        work = original.to_edit(shapes)
     infer(work)
     the_plan = plan(work, target, tables, opset)
     engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     convert(work, the_plan, engine)
     if the_plan.losses:
         # half of it is written for another opset by now: start again and keep the opset
-        work = _copy(original, shapes)
+        work = original.to_edit(shapes)
         infer(work)
         engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     engine.run()
     tidied = tidy(work)
     result = Model(_with_output_shapes(work), original.path)
+    hand_over(work, result)
     after = check(result, target, tables=tables)
     engine.changes += [
         Change(rule, "exact", [], [], "", None)
@@ -130,7 +141,9 @@ def fix(
     ]
     whole = None
     if verify == "model":
-        whole = compare_models(original, result, _tolerance(chosen, engine))
+        whole = compare_models(
+            Model(original.proto, original.path), result, _tolerance(chosen, engine)
+        )
     return FixReport(
         result,
         before,
@@ -177,22 +190,38 @@ def _loaded(model: str | os.PathLike[str] | onnx.ModelProto | Model) -> Model:
     return load(model)
 
 
-def _copy(model: Model, shapes: Mapping[str, tuple[int, ...]] | None) -> Model:
-    """Return a copy to work on, with functions inlined and bound shapes written in."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
-    for info in proto.graph.input:
-        if shapes and info.name in shapes:
-            dims = info.type.tensor_type.shape
-            del dims.dim[:]
-            for dim in shapes[info.name]:
-                dims.dim.add(dim_value=dim)
-    if shapes:
-        del proto.graph.value_info[:]
-        for info in proto.graph.output:
-            info.type.tensor_type.ClearField("shape")
+@dataclass(frozen=True)
+class _Original:
+    """The model as it was given: never edited."""
+
+    proto: onnx.ModelProto
+    path: Path | None
+
+    def to_edit(self, shapes: Mapping[str, tuple[int, ...]] | None) -> Model:
+        """Return a copy to work on, with functions inlined and bound shapes written in."""
+        proto = _copy(self.proto)
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
+        for info in proto.graph.input:
+            if shapes and info.name in shapes:
+                dims = info.type.tensor_type.shape
+                del dims.dim[:]
+                for dim in shapes[info.name]:
+                    dims.dim.add(dim_value=dim)
+        if shapes:
+            del proto.graph.value_info[:]
+            for info in proto.graph.output:
+                info.type.tensor_type.ClearField("shape")
+        proto.ir_version = _ir_version(proto)
+        return Model(proto, self.path)
+
+
+def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _ir_version(proto: onnx.ModelProto) -> int:
     # before IR version 4 every initializer had to be listed as an input: new ones are not
-    proto.ir_version = max(proto.ir_version, 4)
-    return Model(proto, model.path)
+    return max(proto.ir_version, 4)
