@@ -68,6 +68,11 @@ class Node:
             return self.graph.values.get(self.outputs[index])
         return None
 
+    def results(self) -> list[Value | None]:
+        """Return the values behind `outputs`, one by one; None for empty names."""
+        values = self.graph.values
+        return [values.get(name) if name else None for name in self.outputs]
+
     @property
     def is_standard(self) -> bool:
         """Whether the operator belongs to ONNX's own domain."""

@@ -8,7 +8,7 @@ rewriting ends without a cap on rounds.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,13 @@ import onnx
 
 from graphfix.graph import Graph, Model, Node, Shape
 from graphfix.rewrite.builder import MARK
-from graphfix.rewrite.island import Island, cut_out
+from graphfix.rewrite.island import Island, cut_out, kind_of
 from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
 from graphfix.rewrite.proof import Proof, prove
 from graphfix.rewrite.rule import Exactness, No, Rule, RuleError, Site
 from graphfix.support import Tables, Target
 
+NO_GAIN = "it would not lower the potential"
 VERIFY = ("site", "model", "off")
 
 
@@ -64,6 +65,7 @@ class Verdict:
 
     problem: str | None
     proof: Proof | None
+    was_sound: bool = False  # refused, because the target takes the nodes as they are
 
 
 @dataclass
@@ -72,6 +74,7 @@ class _Candidates:
 
     rules: list[Rule] = field(default_factory=list)
     unfed: list[tuple[Rule, str]] = field(default_factory=list)  # cannot match, and why
+    has_local: bool = False
     nodes: int = 0  # tried since the statistics were brought up to date
 
 
@@ -96,6 +99,8 @@ class Engine:
                 self._buckets.setdefault(root, []).append(rule)
         self._candidates: dict[tuple[str, ...], _Candidates] = {}
         self._verdicts: dict[tuple[str, bytes], Verdict] = {}
+        self._silent: dict[Hashable, No] = {}  # what local rules said to a kind of node
+        self._sound: set[Hashable] = set()  # kinds of nodes that the target takes as they are
         self._types: dict[bytes, dict[str, tuple[str | None, Shape | None]]] = {}
         self._names: set[str] = set()
         self._origins: dict[str, str] = {}
@@ -113,6 +118,7 @@ class Engine:
         alone.
         """
         self._names = _all_names(self.model.graph)
+        self._silent.clear()  # a rule may answer by the opset of the model, which changes
         for graph in list(self.model.graph.graphs()):
             self._run_graph(graph, converting_from, only)
         self._count_unfed()
@@ -143,12 +149,19 @@ class Engine:
     ) -> list[Node] | None:
         candidates = self._candidates_of(node)
         candidates.nodes += 1
+        kind: Hashable = None
+        if candidates.has_local and not node.subgraphs:
+            used = tuple(v is not None and bool(v.uses or v.is_output) for v in node.results())
+            kind = (kind_of(node), used)
         for rule in candidates.rules:
             statistics = self.statistics[rule.name]
             statistics.tried += 1
-            answer = self._ask(rule, node, graph)
+            key = (rule.name, kind) if kind is not None and rule.is_local else None
+            answer = self._silent.get(key) or self._ask(rule, node, graph)
             if isinstance(answer, No):
                 statistics.missed[answer.reason] += 1
+                if key is not None:
+                    self._silent[key] = answer
                 continue
             problem, proof, island = self.judge(rule, answer, graph, converting_from)
             if problem is not None:
@@ -170,6 +183,7 @@ class Engine:
                 reason = rule.unfed(root, feeders)
                 if reason is None:
                     known.rules.append(rule)
+                    known.has_local |= rule.is_local
                 else:
                     known.unfed.append((rule, reason))
         return self._candidates[alike]
@@ -214,6 +228,12 @@ class Engine:
         problem = _structure_problem(site, graph)
         if problem is not None:
             return problem, None, None
+        kind = None
+        if site.nodes and len(site.drop) == 1 and not site.drop[0].subgraphs:
+            kind = kind_of(site.drop[0])
+            # no node less and nothing to repair: many proposals end here, before an island is cut
+            if converting_from is None and kind in self._sound:
+                return NO_GAIN, None, None
         opset = converting_from or self.model.emit_opset
         island = cut_out(site, graph, opset, self.model.emit_opset)
         key = (rule.name, island.key)
@@ -223,6 +243,8 @@ class Engine:
             if verdict.proof is not None and verdict.proof.ok is False:
                 self.failed_proofs.append((rule.name, str(site.drop[0].name), verdict.proof))
         verdict = self._verdicts[key]
+        if verdict.was_sound:
+            self._sound.add(kind)
         return verdict.problem, verdict.proof, island
 
     def _judge_island(self, rule: Rule, island: Island, converting: bool) -> Verdict:
@@ -247,9 +269,8 @@ class Engine:
         after = Potential(after.bad, after.weight, after.nodes - island.takeovers)
         if not after < before:
             worst = next((f.message for f in found if f.effect in ("rejected", "miscompiled")), "")
-            return Verdict(
-                "it would not lower the potential" + (f": {worst}" if worst else ""), None
-            )
+            was_sound = before.bad == before.weight == 0
+            return Verdict(NO_GAIN + (f": {worst}" if worst else ""), None, was_sound)
         proof = None
         if self.verify != "off":
             proof = prove(island, rule.exactness, rule.tolerance)

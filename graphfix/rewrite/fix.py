@@ -224,4 +224,4 @@ def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _ir_version(proto: onnx.ModelProto) -> int:
     # before IR version 4 every initializer had to be listed as an input: new ones are not
-    return max(proto.ir_version, 4)
+    return max(int(proto.ir_version), 4)

@@ -7,6 +7,7 @@ islands, so each distinct one is judged once, however often it occurs.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,6 +131,38 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     key += flags
     takeovers = len(after_nodes) - len(site.nodes)
     return Island(before, after, inputs, outputs, key, names_after, takeovers)
+
+
+def kind_of(node: Node) -> Hashable:
+    """Return what nodes without branches share exactly when they differ in names alone.
+
+    Attributes, the types of operands and results, which operands are one value, and the content of
+    small constants: whatever an island of the node alone is made of. Far cheaper than an island.
+    """
+    places: dict[str, int] = {}
+    operands = tuple(
+        None if value is None else (places.setdefault(value.name, position), *_content(value))
+        for position, value in enumerate(node.values)
+    )
+    results = tuple(
+        None if value is None else (value.dtype, value.shape) for value in node.results()
+    )
+    attributes = tuple(a.SerializeToString(deterministic=True) for a in node.proto.attribute)
+    return node.key, attributes, operands, results
+
+
+def _content(value: Value) -> tuple[Hashable, ...]:
+    given = (value.producer is not None, value.constant is not None, value.is_folded)
+    flags = (value.dtype, value.shape, *given)
+    tensor = _small_constant(value)
+    if tensor is None:
+        return flags
+    if tensor.raw_data:
+        return (*flags, tensor.raw_data)
+    nameless = onnx.TensorProto()
+    nameless.CopyFrom(tensor)
+    nameless.ClearField("name")
+    return (*flags, nameless.SerializeToString(deterministic=True))
 
 
 def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -> Site | str:

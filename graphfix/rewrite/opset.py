@@ -9,6 +9,7 @@ with proof. A node for which none of that works is a loss: the plan is refused a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import onnx
@@ -19,7 +20,7 @@ import onnx.version_converter
 from graphfix.graph import Graph, Model, Node
 from graphfix.rewrite.builder import Builder
 from graphfix.rewrite.engine import Engine
-from graphfix.rewrite.island import Island, cut_out, read_back
+from graphfix.rewrite.island import cut_out, kind_of, read_back
 from graphfix.rewrite.proof import prove
 from graphfix.rewrite.rule import Exactness, Site
 from graphfix.support import Tables, Target
@@ -105,13 +106,13 @@ def convert(model: Model, chosen: Plan, engine: Engine) -> None:
     if chosen.source == chosen.target:
         return
     model.emit_opset = chosen.target
-    fits: dict[bytes, bool] = {}
-    engine.run(converting_from=chosen.source, only=lambda node: _is_odd(node, chosen, engine, fits))
+    fits: dict[Hashable, bool] = {}
+    engine.run(converting_from=chosen.source, only=lambda node: _is_odd(node, chosen, fits))
     for graph in model.graph.graphs():
         for node in graph.nodes:
             if node in engine.added or not node.is_standard or node.op_type == "Constant":
                 continue
-            if _is_odd(node, chosen, engine, fits):
+            if _is_odd(node, chosen, fits):
                 _adapt(node, graph, chosen, engine)
             else:
                 chosen.relabelled += 1
@@ -123,7 +124,7 @@ def convert(model: Model, chosen: Plan, engine: Engine) -> None:
             entry.version = chosen.target
 
 
-def _is_odd(node: Node, chosen: Plan, engine: Engine, fits: dict[bytes, bool]) -> bool:
+def _is_odd(node: Node, chosen: Plan, fits: dict[Hashable, bool]) -> bool:
     """Whether a node needs more than a new label."""
     if not node.is_standard or node.op_type == "Constant":
         return False
@@ -135,11 +136,10 @@ def _is_odd(node: Node, chosen: Plan, engine: Engine, fits: dict[bytes, bool]) -
     if node.subgraphs:
         # its branches are converted node by node; of itself only the list of types has grown
         return not _same_signature(node.op_type, chosen.source, chosen.target)
-    site = _copied(node, chosen)
-    island = cut_out(site, node.graph, chosen.source, chosen.target)
-    if island.key not in fits:
-        fits[island.key] = _fits(node, site, island, chosen)
-    return not fits[island.key]
+    kind = kind_of(node)
+    if kind not in fits:
+        fits[kind] = _fits(node, _copied(node, chosen), chosen)
+    return not fits[kind]
 
 
 def _copied(node: Node, chosen: Plan, *, without: frozenset[str] = frozenset()) -> Site:
@@ -149,8 +149,9 @@ def _copied(node: Node, chosen: Plan, *, without: frozenset[str] = frozenset()) 
     return builder.site({o: n for o, n in zip(node.outputs, names, strict=True) if o})
 
 
-def _fits(node: Node, site: Site, island: Island, chosen: Plan) -> bool:
+def _fits(node: Node, site: Site, chosen: Plan) -> bool:
     """Whether a new label is enough: the checker takes it, and both versions compute the same."""
+    island = cut_out(site, node.graph, chosen.source, chosen.target)
     untyped = any(port.dtype is None for port in (*island.inputs, *island.outputs))
     if untyped:
         return _same_signature(node.op_type, chosen.source, chosen.target)
@@ -223,8 +224,7 @@ def _without_defaults(node: Node, chosen: Plan) -> Site | None:
     if not gone:
         return None
     site = _copied(node, chosen, without=gone)
-    island = cut_out(site, node.graph, chosen.source, chosen.target)
-    return site if _fits(node, site, island, chosen) else None
+    return site if _fits(node, site, chosen) else None
 
 
 def _converted(node: Node, graph: Graph, chosen: Plan) -> Site | str:

@@ -84,6 +84,9 @@ class Rule:
         fixes: the finding codes or constraints (`Resize/nearest-mode`) that it removes.
         tolerance: greatest error of a rounding rule in float32, relative to max(1, |value|).
         optional: fires only when the user selects it.
+        is_local: a No follows from the node alone: its attributes, the types and small constants
+            of its operands, which of its results are used. Then nodes that agree in these are
+            asked about once.
     """
 
     name: str = ""
@@ -93,6 +96,7 @@ class Rule:
     fixes: tuple[str, ...] = ()
     tolerance: float = 2e-6
     optional: bool = False
+    is_local: bool = False
     examples: Sequence[Example | NearMiss] = ()
 
     def match(self, node: Node, graph: Graph) -> Site | No:

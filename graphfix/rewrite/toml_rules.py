@@ -136,6 +136,7 @@ class TomlRule(Rule):
 
     def __init__(self, forms: list[Form]) -> None:
         self.forms = forms
+        self.is_local = all(len(form.before.nodes) == 1 for form in forms)
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Return the edit of the first form that fits."""
