@@ -25,6 +25,7 @@ COMMANDS = {
     "rules": "the rewrite rules",
     "ops": "is an operator supported: opsets, dtypes, kernels, on what evidence",
     "explain": "what a finding means and what to do",
+    "atc": "ATC's own command line: check one, explain an option",
     "socs": "the values of --soc and what is known of them",
 }
 
@@ -32,8 +33,11 @@ _EPILOG = """exit codes: 0 nothing at or above --fail-on; 1 findings; 2 bad usag
 input; 3 internal error. All verdicts are predictions; no ATC is run."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser that says in a line what is wrong, and ends with the code for bad usage."""
+
     def error(self, message: str) -> NoReturn:
+        """Print the message and leave."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message}. See {self.prog} --help.\n")
 
 
@@ -41,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = next((a for a in arguments if not a.startswith("-")), None)
-    parser = _Parser(
+    parser = Parser(
         prog="graphfix", description="What Ascend's ATC will do with an ONNX model.", epilog=_EPILOG
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=_EPILOG
