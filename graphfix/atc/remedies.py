@@ -6,12 +6,12 @@ fusion pass that fails is switched off, and what fails by accident is tried once
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from graphfix.atc.fusion_switch import fusion_switch
 from graphfix.atc.prepare import Prepared, Wish
 from graphfix.support import Tables
 
@@ -110,12 +110,11 @@ def _fusion(diagnosis: Mapping[str, Any], prepared: Prepared, folder: Path) -> R
         named = [n["raw"] for n in cause["nodes"] if str(n.get("raw", "")).endswith("Pass")]
         name = cause["facts"].get("pass") or next(iter(named), None)
         if cause["code"] == _FUSION and name:
-            switch = {"Switch": {"GraphFusion": {name: "off"}, "UBFusion": {name: "off"}}}
             file = "fusion_switch.cfg"
             settings = {**prepared.wish.settings, "fusion_switch_file": str(folder / file)}
             return Remedy(
                 "fusion", (name,), f"the fusion pass {name} failed: switched off",
-                replace(prepared.wish, settings=settings), {file: json.dumps(switch, indent=1)},
+                replace(prepared.wish, settings=settings), {file: fusion_switch([name])},
             )  # fmt: skip
     return None
 

@@ -74,10 +74,11 @@ def rules_of(options: argparse.Namespace) -> list[Rule]:
         extra = load_folder(folder)
         print(f"rules of {folder}: {', '.join(r.name for r in extra) or 'none'}")
         rules += extra
-    return select(rules, _words(options.select), _words(options.ignore))
+    return select(rules, words_of(options.select), words_of(options.ignore))
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Read words that are parted by commas."""
     return [w.strip() for w in text.split(",") if w.strip()]
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from graphfix.cli.main import Parser
 
-SUBCOMMANDS: dict[str, str] = {}
+SUBCOMMANDS: dict[str, str] = {
+    "fusion-switch": "write the file that switches fusion passes off",
+}
 
 
 class _Subcommand(Parser):
