@@ -26,7 +26,6 @@ from graphfix.cli.options import (
 from graphfix.errors import UsageError
 from graphfix.graph import Model, load, save
 from graphfix.graph.saving import external_files
-from graphfix.report.grouping import group
 from graphfix.report.text import render, wants_colour
 from graphfix.rewrite.fix import FixReport, fix
 
@@ -46,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fixing(parser)
     parser.add_argument(
         "--simplify", action="store_true", help="run onnxsim first; dropped if the proof fails"
+    )
+    parser.add_argument(
+        "--save-external",
+        nargs="?",
+        const=Path(),
+        type=Path,
+        metavar="FILE",
+        help="write all weights into one file beside OUT (default OUT.data); needed above 2 GB",
     )
     parser.add_argument("--diff", action="store_true", help="show the change as a diff of nodes")
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
@@ -67,12 +74,14 @@ def run(options: argparse.Namespace) -> int:
     check_output("-o", options.output, [Path(options.model)])
     if options.report is not None and options.report == options.output:
         raise UsageError(f"--report {options.report}: is the result itself; give another file.")
+    weights = _weights_file(options)
     target, tables = target_of(options), tables_of(options)
     chosen = rules_of(options)
     original = load(options.model)
     inputs = [Path(options.model), *external_files(original)]
     check_output("-o", options.output, inputs)
     check_output("--report", options.report, inputs)
+    check_output("--save-external", weights, inputs)
     start = original
     if options.simplify:
         from graphfix.rewrite.simplify import simplify
@@ -91,9 +100,10 @@ def run(options: argparse.Namespace) -> int:
         approximate="approximate" in options.allow,
         in_place=True,
     )
+    copied: list[Path] = []
     if not options.dry_run:
         try:
-            save(report.model, options.output)
+            copied = save(report.model, options.output, weights)
         except OSError as error:
             raise UsageError(
                 f"-o {options.output}: cannot be written ({error.strerror})."
@@ -101,6 +111,10 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
         write_output("--report", options.report, text)
+    for path in copied:
+        size = path.stat().st_size / 1e6
+        print(f"{path}: the weights ({size:,.0f} MB) were copied, since readers refuse links. "
+              "Write OUT beside MODEL to share them.")  # fmt: skip
     print(_text(report, options))
     if options.diff:
         lines = _lines(report.model)
@@ -110,6 +124,18 @@ def run(options: argparse.Namespace) -> int:
     fails = options.fail_on != "never" and worst is not None and EFFECT_ORDER.index(
         worst) <= EFFECT_ORDER.index(options.fail_on)  # fmt: skip
     return 1 if fails or (report.whole is not None and report.whole.ok is False) else 0
+
+
+def _weights_file(options: argparse.Namespace) -> Path | None:
+    """Return where all weights go, None when they stay where they are."""
+    file: Path | None = options.save_external
+    if file is None or options.output is None:
+        return None
+    if file == Path():
+        file = options.output.with_name(options.output.name + ".data")
+    if file in (options.output, options.report):
+        raise UsageError(f"--save-external {file}: is another output; give another file.")
+    return file
 
 
 def _text(report: FixReport, options: argparse.Namespace) -> str:
@@ -150,16 +176,15 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
 
 def _remaining(report: FixReport) -> list[str]:
     """Say why no rule helps with what is still refused or computed differently."""
+    names: dict[str, list[str]] = {}
+    for left in report.remaining:
+        # where no rule exists, the table below says what to do
+        if left.finding.node is not None and not left.reason.startswith("no rule"):
+            names.setdefault(left.reason, []).append(left.finding.node)
     lines = []
-    for g in group(report.after.findings):
-        if g.effect not in ("rejected", "miscompiled") or g.first.fix is None:
-            continue
-        statistics = report.statistics.get(g.first.fix)
-        if statistics is None:
-            continue
-        reasons = [*statistics.refused, *statistics.missed]
-        if reasons:
-            lines.append(f"{g.first.fix} did not help at {g.names(2)}: {reasons[0]}")
+    for reason, nodes in names.items():
+        more = f" and {len(nodes) - 2} more" if len(nodes) > 2 else ""
+        lines.append(f"{', '.join(nodes[:2])}{more}: {reason}")
     return lines
 
 

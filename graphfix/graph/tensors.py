@@ -114,16 +114,17 @@ def tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     yield from _tensors_of_graph(proto.graph)
     for function in proto.functions:
         for node in function.node:
-            yield from _tensors_of_node(node)
+            yield from tensors_of_node(node)
 
 
 def _tensors_of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for node in graph.node:
-        yield from _tensors_of_node(node)
+        yield from tensors_of_node(node)
 
 
-def _tensors_of_node(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+def tensors_of_node(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    """Yield the tensors of a node's attributes and of its subgraphs."""
     for attribute in node.attribute:
         if attribute.HasField("t"):
             yield attribute.t

@@ -14,6 +14,7 @@ from typing import Any
 
 import onnx
 
+from graphfix.analysis.findings import scope_of
 from graphfix.graph import Graph, Model, Node, Shape
 from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.island import Island, cut_out, kind_of
@@ -322,7 +323,14 @@ class Engine:
                 graph.replace_uses(old, names.get(new, new))
         self._copy_types(island, names, graph)
         self.changes.append(
-            Change(rule.name, rule.exactness.value, dropped, [n.name for n in added], "", proof)
+            Change(
+                rule.name,
+                rule.exactness.value,
+                dropped,
+                [n.name for n in added],
+                scope_of(graph),
+                proof,
+            )
         )
         return added
 

@@ -17,6 +17,7 @@ from graphfix.graph import Model, hand_over, infer, load
 from graphfix.rewrite.engine import VERIFY, Change, Engine, Statistics
 from graphfix.rewrite.opset import Plan, convert, plan
 from graphfix.rewrite.registry import own_rules
+from graphfix.rewrite.remains import Remains, what_remains
 from graphfix.rewrite.rule import Exactness, Rule
 from graphfix.rewrite.tidy import tidy
 from graphfix.rewrite.whole import WholeProof, compare_models
@@ -36,6 +37,7 @@ class FixReport:
     failed_proofs: list[tuple[str, str, Any]] = field(default_factory=list)
     verify: str = "site"
     whole: WholeProof | None = None
+    remaining: list[Remains] = field(default_factory=list)
 
     def fired(self) -> Counter[str]:
         """Return how often each rule fired."""
@@ -70,6 +72,7 @@ class FixReport:
             },
             "failed_proofs": [{"rule": r, "node": n, "reason": p.reason}
                               for r, n, p in self.failed_proofs],
+            "remaining": [r.to_json() for r in self.remaining],
             "whole_model": self.whole.to_json() if self.whole is not None else None,
             "before": self.before.to_json(),
             "after": self.after.to_json(),
@@ -139,6 +142,8 @@ def fix(
         for rule, count in sorted(tidied.items())
         for _ in range(count)
     ]
+    asked = Engine(result, target, tables, chosen, verify=verify, approximate=approximate)
+    remaining = what_remains(after, asked, chosen, the_plan)
     whole = None
     if verify == "model":
         whole = compare_models(
@@ -154,6 +159,7 @@ def fix(
         engine.failed_proofs,
         verify,
         whole,
+        remaining,
     )
 
 

@@ -431,6 +431,34 @@ def test_weights_are_copied_into_another_folder(main: Callable, tmp_path: Path) 
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
 
 
+def test_copies_are_told(main: Callable, tmp_path: Path) -> None:
+    with_weights(tmp_path)
+    (tmp_path / "there").mkdir()
+    done = main("fix", "model.onnx", "-o", "there/out.onnx")
+    assert "there/weights.bin" in done.stdout and "copied" in done.stdout
+    assert "copied" not in main("fix", "model.onnx", "-o", "out.onnx").stdout
+
+
+@pytest.mark.parametrize("file", [None, "there/all.weights"])
+def test_all_weights_go_into_a_new_file(main: Callable, tmp_path: Path, file: str | None) -> None:
+    _, weight = with_weights(tmp_path)
+    (tmp_path / "there").mkdir()
+    extra = [] if file is None else [file]
+    done = main("fix", "model.onnx", "-o", "there/out.onnx", "--save-external", *extra)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / (file or "there/out.onnx.data")).read_bytes() == weight
+    assert not (tmp_path / "there" / "weights.bin").exists()
+    onnx.checker.check_model(tmp_path / "there" / "out.onnx", full_check=True)
+    assert (tmp_path / "weights.bin").read_bytes() == weight
+
+
+def test_weights_files_that_cannot_be(main: Callable, tmp_path: Path) -> None:
+    with_weights(tmp_path)
+    for file in ("weights.bin", "model.onnx", "out.onnx", ".."):
+        arguments = ["fix", "model.onnx", "-o", "out.onnx", "--save-external", file]
+        assert_refused(main, tmp_path, arguments, "--save-external")
+
+
 def test_other_weights_of_that_name_are_kept(main: Callable, tmp_path: Path) -> None:
     with_weights(tmp_path)
     (tmp_path / "there").mkdir()

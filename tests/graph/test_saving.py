@@ -301,3 +301,167 @@ def test_linking_falls_back_when_hard_links_are_impossible(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     graphfix.save(graphfix.load(source / "model.onnx"), target / "model.onnx")
     assert (target / "weights.bin").read_bytes() == WEIGHTS
+
+
+# ---------------------------------------------------------------------- all weights in one new file
+
+
+def with_kinds_of_tensors(folder: Path) -> onnx.ModelProto:
+    """An external weight, an inline one, a small one, one in a branch, and one in float_data."""
+    nodes = [
+        helper.make_node("Add", ["x", "far"], ["a"]),
+        helper.make_node("Add", ["a", "near"], ["b"]),
+        helper.make_node("Add", ["b", "typed"], ["c"]),
+        helper.make_node("Add", ["c", "small"], ["y"]),
+    ]
+    weights = {
+        "near": np.arange(400, dtype=np.float32),
+        "small": np.float32([2]),
+    }
+    proto = model_of(nodes, {"x": [400]}, {"y": [400]}, weights)
+    proto.graph.initializer.append(
+        helper.make_tensor("typed", onnx.TensorProto.FLOAT, [400], [0.5] * 400)
+    )
+    far = proto.graph.initializer.add(name="far", data_type=onnx.TensorProto.FLOAT, dims=[400])
+    far.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("offset", "8"), ("length", "1600")):
+        far.external_data.add(key=key, value=value)
+    (folder / "weights.bin").write_bytes(b"8 before" + np.full(400, 7, np.float32).tobytes())
+    write(proto, folder / "model.onnx")
+    return proto
+
+
+def arrays(path: Path) -> dict[str, list[float]]:
+    return {
+        t.name: onnx.numpy_helper.to_array(t).tolist() for t in onnx.load(path).graph.initializer
+    }
+
+
+def test_all_weights_go_into_a_new_file(tmp_path: Path) -> None:
+    with_kinds_of_tensors(tmp_path)
+    before, wanted = listing(tmp_path), arrays(tmp_path / "model.onnx")
+    target = tmp_path / "new"
+    target.mkdir()
+    copied = graphfix.save(
+        graphfix.load(tmp_path / "model.onnx"), target / "out.onnx", target / "out.data"
+    )
+    assert copied == []
+    assert sorted(listing(target)) == ["out.data", "out.onnx"]
+    assert {k: v for k, v in listing(tmp_path).items() if not k.startswith("new")} == before
+    assert arrays(target / "out.onnx") == wanted
+    onnx.checker.check_model(target / "out.onnx", full_check=True)
+    written = onnx.load(target / "out.onnx", load_external_data=False).graph.initializer
+    inline = {t.name for t in written if t.data_location != onnx.TensorProto.EXTERNAL}
+    assert inline == {"small"}
+    assert (target / "out.data").stat().st_size == 3 * 1600
+
+
+def test_a_second_save_does_not_append(tmp_path: Path) -> None:
+    with_kinds_of_tensors(tmp_path)
+    model = graphfix.load(tmp_path / "model.onnx")
+    sizes = []
+    for _ in range(2):
+        graphfix.save(model, tmp_path / "out.onnx", tmp_path / "out.data")
+        sizes.append((tmp_path / "out.data").stat().st_size)
+    assert sizes[0] == sizes[1]
+    assert arrays(tmp_path / "out.onnx") == arrays(tmp_path / "model.onnx")
+    assert sorted(listing(tmp_path)) == ["model.onnx", "out.data", "out.onnx", "weights.bin"]
+
+
+def test_large_weights_start_at_a_page(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Sum", ["x", "a", "b"], ["y"])]
+    weights = {"a": np.ones(300, np.float32), "b": np.full(1 << 18, 3, np.float32).reshape(-1, 1)}
+    proto = model_of(nodes, {"x": [1 << 18, 300]}, {"y": [1 << 18, 300]}, weights)
+    graphfix.save(Model(proto), tmp_path / "out.onnx", tmp_path / "w")
+    written = onnx.load(tmp_path / "out.onnx", load_external_data=False).graph.initializer
+    entries = {t.name: {e.key: e.value for e in t.external_data} for t in written}
+    assert entries["b"] == {"location": "w", "offset": "4096", "length": str(1 << 20)}
+    assert arrays(tmp_path / "out.onnx")["b"] == weights["b"].tolist()
+
+
+def test_external_data_of_a_branch_comes_into_the_model(tmp_path: Path) -> None:
+    proto = text_model(NESTED_IF)
+    branch = proto.graph.node[2].attribute[0].g
+    inner = branch.initializer.add(name="w", data_type=onnx.TensorProto.FLOAT, dims=[4])
+    inner.data_location = onnx.TensorProto.EXTERNAL
+    inner.external_data.add(key="location", value="weights.bin")
+    (tmp_path / "weights.bin").write_bytes(WEIGHTS)
+    write(proto, tmp_path / "model.onnx")
+    model = graphfix.load(tmp_path / "model.onnx")
+    graphfix.save(model, tmp_path / "out.onnx", tmp_path / "out.data")
+    written = onnx.load(tmp_path / "out.onnx", load_external_data=False)
+    tensor = next(a.g for n in written.graph.node for a in n.attribute if a.g.initializer
+                  ).initializer[0]  # fmt: skip
+    assert onnx.numpy_helper.to_array(tensor).tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("step", ["fsync", "model"])
+def test_failing_leaves_both_older_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with_kinds_of_tensors(tmp_path)
+    model = graphfix.load(tmp_path / "model.onnx")
+    (tmp_path / "out.data").write_bytes(b"older weights")
+    (tmp_path / "out.onnx").write_bytes(b"older model")
+    before = listing(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr("graphfix.graph.saving.write_atomically", fail)
+    with pytest.raises(OSError, match="No space"):
+        graphfix.save(model, tmp_path / "out.onnx", tmp_path / "out.data")
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("weights.bin", "weights of the input"),
+        ("model.onnx", "is the input"),
+        ("out.onnx", "another file"),
+        ("../elsewhere.data", "another file in the folder"),
+        ("missing/w.data", "folder that exists"),
+    ],
+)
+def test_weights_files_that_cannot_be(tmp_path: Path, file: str, words: str) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    with_kinds_of_tensors(folder)
+    before = listing(tmp_path)
+    with pytest.raises(UsageError, match=words):
+        graphfix.save(graphfix.load(folder / "model.onnx"), folder / "out.onnx", folder / file)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("harm", ["gone", "short", "outside"])
+def test_weights_that_cannot_be_read(tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    proto = with_kinds_of_tensors(folder)
+    weights = folder / "weights.bin"
+    if harm == "gone":
+        weights.unlink()
+    elif harm == "short":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    else:
+        proto.graph.initializer[-1].external_data[0].value = "../weights.bin"
+        weights.rename(tmp_path / "weights.bin")
+        write(proto, folder / "model.onnx")
+    before = listing(tmp_path)
+    with pytest.raises(UsageError, match="--save-external"):
+        graphfix.save(graphfix.load(folder / "model.onnx"), folder / "out.onnx", folder / "w")
+    assert listing(tmp_path) == before
+
+
+def test_copied_weights_can_be_read_by_others(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    copied = graphfix.save(graphfix.load(source / "model.onnx"), tmp_path / "new/model.onnx")
+    assert copied == [tmp_path / "new/weights.bin"]
+    old = os.umask(0)
+    os.umask(old)
+    assert copied[0].stat().st_mode & 0o777 == 0o666 & ~old
+    assert (source / "weights.bin").stat().st_nlink == 1  # onnx refuses weights with two names

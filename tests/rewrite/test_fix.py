@@ -191,6 +191,27 @@ def test_schema_has_the_models_of_check() -> None:
     assert {name: mine[name] for name in check} == check
 
 
+def test_what_remains_has_the_reason_of_its_own_node(
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    """Two nodes of one operator stay for different reasons; each is told its own."""
+    proto = text_model("""g (float[1,3,4,4] x, float[4] s, int64[4] d) => (float[A,B,C,D] y,
+                                                              float[E,F,G,H] z) {
+        y = Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric",
+                   nearest_mode = "ceil">(x, , s)
+        z = Resize<mode = "cubic", antialias = 1>(x, , , d)
+    }""", 18)  # fmt: skip
+    for node, name in zip(proto.graph.node, ("by_scales", "by_sizes"), strict=True):
+        node.name = name
+    report = fix(proto, TARGET)
+    reasons = {r.finding.node: r.reason for r in report.remaining}
+    assert set(reasons) == {"by_scales", "by_sizes"}
+    assert reasons["by_scales"] != reasons["by_sizes"]
+    entry = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    schema.validate(entry)
+    assert {r["node"]: r["reason"] for r in entry["remaining"]}.items() <= reasons.items()
+
+
 def test_unknown_verify_is_refused() -> None:
     with pytest.raises(UsageError, match="--verify perhaps"):
         fix(GELU, TARGET, verify="perhaps")
@@ -301,6 +322,8 @@ def test_bound_shapes_inside_branches() -> None:
     onnx.checker.check_model(report.model.proto, full_check=True)
     assert report.fired()["decompose/gelu"] == 1
     assert report.whole is not None and report.whole.ok is True
+    change = next(c for c in report.changes if c.rule == "decompose/gelu")
+    assert change.scope.endswith("/then_branch")
 
 
 @pytest.mark.parametrize("shapes", [{"z": (2, 3)}, {"x": (2,)}, {"x": (2, 4)}])
