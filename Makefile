@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench bench-fix oracle docs clean
+.PHONY: demo test test-slow lint bench bench-fix bench-nodes oracle docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
@@ -36,6 +36,11 @@ oracle: $(VENV)/.dev
 bench-fix: $(VENV)/.dev
 	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
 	$(BIN)/python scripts/bench_fix.py $(CACHE)/oracle
+
+# fix over onnx's node models, opsets 7 to 23: by operator, what was refused, what remains and why
+bench-nodes: $(VENV)/.dev
+	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
+	$(BIN)/python scripts/bench_fix.py $(CACHE)/oracle --node-tests
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py

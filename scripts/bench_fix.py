@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASE, SOC = "8.1.RC1", "Ascend310P3"
 OPSETS = range(7, 24)
 WORKERS = 2
+EFFECTS = ("rejected", "miscompiled")
 CHANGED = ("crash", "changed", "no longer runs")  # what must never happen
 # greatest error, relative to max(1, |value|), that counts as the same result
 LIMITS = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -88,8 +89,8 @@ def measure(name: str) -> dict[str, Any]:
         "before": [report.before.count("rejected"), report.before.count("miscompiled")],
         "after": [report.after.count("rejected"), report.after.count("miscompiled")],
         "verdict": [report.before.verdict, report.after.verdict],
-        "op_types": sorted({f.op_type for f in report.before.findings
-                            if f.effect in ("rejected", "miscompiled") and f.op_type}),
+        "troubles": [{"op": f.op_type or "(file)", "effect": f.effect}
+                     for f in report.before.findings if f.effect in ("rejected", "miscompiled")],
         "rules": dict(report.fired()),
         "failed_proofs": [f"{r} at {n}: {p.reason}" for r, n, p in report.failed_proofs],
         "why_not": report.remaining[0].reason if report.remaining else None,
@@ -98,6 +99,7 @@ def measure(name: str) -> dict[str, Any]:
         ),
         "names": {f"{r.finding.op_type or 'file'}: {r.reason}": r.finding.node
                   for r in reversed(report.remaining)},
+        "left": troubles(report),
     }  # fmt: skip
     before = source if isinstance(source, onnx.ModelProto) else source.proto
     folder = None if isinstance(source, onnx.ModelProto) else source.folder
@@ -125,6 +127,16 @@ def generated() -> dict[str, tuple[Any, list[dict[str, Any]]]]:
 
 
 _GENERATED: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
+
+
+def troubles(report: Any) -> list[dict[str, str]]:
+    """Return what is refused or computed differently after fix, by operator, and why it remains."""
+    if report.plan.losses:  # what keeps the model at its opset; the other nodes wait for it
+        return [{"op": op, "effect": "rejected", "why": why} for _, op, why in report.plan.losses]
+    return [
+        {"op": r.finding.op_type or "(file)", "effect": r.finding.effect, "why": r.reason}
+        for r in report.remaining
+    ]
 
 
 def compare(before: Any, after: Any, feeds: list[dict[str, Any]], folder: Any) -> dict[str, Any]:
@@ -397,32 +409,43 @@ def show_real(answers: list[dict[str, Any]]) -> str:
 
 
 def show_nodes(answers: list[dict[str, Any]]) -> str:
-    """Return what became of the refused node models, by operator and by reason."""
+    """Return what became of the node models that are refused or miscompiled, by operator."""
     refused = ("refused", "not compiled")
     known = [a for a in answers if "verdict" in a and a["opset"][0] in OPSETS]
     bad = [a for a in known if a["verdict"][0] in refused]
     good = [a for a in bad if a["verdict"][1] not in refused]
     wrong = [a for a in known if a["verdict"][0] == "miscompiled"]
     right = [a for a in wrong if a["verdict"][1] not in (*refused, "miscompiled")]
-    total, done, reasons = Counter[str](), Counter[str](), Counter[str]()
-    for a in bad:
-        name = ", ".join(a["op_types"][:3]) or "(file)"
-        total[name] += 1
-        if a in good:
-            done[name] += 1
-        else:
-            reasons[a["why_not"] or "?"] += 1
     states = Counter(a["state"] for a in answers)
     return "\n\n".join([
         f"{len(known)} node models at opsets {OPSETS[0]} to {OPSETS[-1]}; {len(bad)} refused "
         f"before, {len(good)} of them acceptable after ({len(good) / max(1, len(bad)):.0%}); "
         f"{len(wrong)} miscompiled before, {len(right)} of them right after.",
         "Results over all models: " + ", ".join(f"{n} {s}" for s, n in states.most_common()) + ".",
-        table([[op, n, done[op], f"{done[op] / n:.0%}"] for op, n in total.most_common()],
-              ["operators", "refused", "acceptable", "share"]),
-        table([[n, reason.replace("|", "/")] for reason, n in reasons.most_common()],
-              ["models", "why the rest is not"]),
+        by_operator(known),
     ])  # fmt: skip
+
+
+def by_operator(answers: list[dict[str, Any]]) -> str:
+    """Return the table by operator: in how many models it is refused or miscompiled, and after."""
+    before = {effect: Counter[str]() for effect in EFFECTS}
+    after = {effect: Counter[str]() for effect in EFFECTS}
+    reasons: dict[str, Counter[str]] = {}
+    for a in answers:
+        for count, found in ((before, a["troubles"]), (after, a["left"])):
+            for effect in EFFECTS:
+                count[effect].update({t["op"] for t in found if t["effect"] == effect})
+        for op, why in {(t["op"], t["why"]) for t in a["left"]}:
+            reasons.setdefault(op, Counter())[why] += 1
+    operators = {op for count in (*before.values(), *after.values()) for op in count}
+    rows = [
+        [op, *(f"{before[e][op]} -> {after[e][op]}" if before[e][op] or after[e][op] else ""
+               for e in EFFECTS),
+         "<br>".join(f"{n}: {why}".replace("|", "/")
+                     for why, n in reasons.get(op, Counter()).most_common())]
+        for op in sorted(operators, key=lambda op: (-sum(after[e][op] for e in EFFECTS), op))
+    ]  # fmt: skip
+    return table(rows, ["operator", "refused", "miscompiled", "models that remain, and why"])
 
 
 def main() -> int:
