@@ -20,6 +20,7 @@ from graphfix.atc.remedies import Remedy, remedy
 from graphfix.atc.toolkit import Toolkit
 from graphfix.errors import UsageError
 from graphfix.graph import save
+from graphfix.report.memory import line
 
 # of the header of an .om: magic number, size of the header, and at 76 the length of what follows
 # (ModelFileHeader in the open GE source, August 2026)
@@ -97,6 +98,7 @@ class Conversion:
                 "release": kit.release,
                 "remote": kit.remote,
             },
+            "memory": prepared.memory.to_json(),
             "preflight": [c.to_json() for c in self.checks],
             "attempts": [a.to_json() for a in self.attempts],
             "files": [str(f) for f in self.files],
@@ -143,6 +145,7 @@ def convert(
         UsageError: files that cannot be written.
     """
     watcher.stage("check", prediction(prepared))
+    watcher.stage("memory", line(prepared.memory))
     conversion = Conversion("failed", prepared, toolkit)
     conversion.checks = preflight(toolkit, prepared.byte_size, place.folder)
     for check in conversion.checks:

@@ -225,11 +225,29 @@ def _check_profiles(ports: Sequence[Port], shapes: Mapping[str, Dims], profiles:
         )
 
 
+def profile_shapes(model: Model, profiles: Profiles) -> dict[str, dict[str, Dims]]:
+    """Return the inputs' static dims by profile, in the order in which they were given.
+
+    Raises:
+        UsageError: as `invocation`.
+    """
+    ports = ports_of(model)
+    shapes = input_shapes(ports, profiles)
+    _check_profiles(ports, shapes, profiles)
+    if profiles.kind is None:
+        return {"static": shapes}
+    name = profiles.kind.removeprefix("--").replace("-", " ")
+    return {f"{name} {_joined(r)}": _filled(shapes, profiles, r) for r in profiles.rows}
+
+
 def _first(shapes: Mapping[str, Dims], profiles: Profiles) -> dict[str, Dims]:
     """Return the shapes of the first profile."""
-    if not profiles.rows:
-        return dict(shapes)
-    row = list(profiles.rows[0])
+    return _filled(shapes, profiles, profiles.rows[0]) if profiles.rows else dict(shapes)
+
+
+def _filled(shapes: Mapping[str, Dims], profiles: Profiles, sizes: Dims) -> dict[str, Dims]:
+    """Return the shapes with one profile's sizes in place of -1."""
+    row = list(sizes)
     result = {}
     for name, dims in shapes.items():
         filled = []
@@ -241,7 +259,7 @@ def _first(shapes: Mapping[str, Dims], profiles: Profiles) -> dict[str, Dims]:
             else:
                 filled.append(row.pop(0) if len(row) > 1 or profiles.dims else row[0])
         if profiles.image_size:
-            row = list(profiles.rows[0])
+            row = list(sizes)
         result[name] = tuple(filled)
     return result
 

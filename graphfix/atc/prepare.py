@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import onnx
 
 from graphfix.analysis import Report, check
-from graphfix.atc.invocation import Invocation, Profiles, input_shapes, invocation
+from graphfix.analysis.memory import Memory, memory
+from graphfix.atc.invocation import (
+    Invocation,
+    Profiles,
+    input_shapes,
+    invocation,
+    profile_shapes,
+)
 from graphfix.comparison.runtimes import ports_of
 from graphfix.graph import Model
 from graphfix.graph.saving import external_files
@@ -58,6 +67,14 @@ class Prepared:
         """Bytes of the model with its external weights."""
         files = (p for p in external_files(self.original) if p.is_file())
         return self.original.byte_size + sum(p.stat().st_size for p in files)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The estimate for the largest profile: an .om needs what that one needs."""
+        shapes = profile_shapes(self.original, self.wish.profiles)
+        label = max(shapes, key=lambda k: sum(math.prod(dims) for dims in shapes[k].values()))
+        known = {n: d for n, d in shapes[label].items() if n in self.model.graph.inputs}
+        return memory(self.model, self.wish.target, {label: known})
 
 
 def prepare(original: Model, wish: Wish) -> Prepared:

@@ -26,6 +26,7 @@ from graphfix.errors import UsageError
 
 if TYPE_CHECKING:
     from graphfix.atc.convert import Conversion
+    from graphfix.atc.invocation import Profiles
     from graphfix.atc.prepare import Prepared, Wish
     from graphfix.atc.toolkit import Toolkit
     from graphfix.graph import Model
@@ -50,11 +51,7 @@ def add_conversion(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, default=Path(), metavar="DIR",
         help="the folder of the .om (default: the current one)")  # fmt: skip
     add_target(parser)
-    add("--shape", action="append", default=[], metavar="NAME=D,D,...",
-        help="dims of an input; -1 stays open for the profiles; may be repeated")  # fmt: skip
-    add("--batch", metavar="1,2,4,8", help="profiles: sizes of the first dim")
-    add("--dims", metavar="D,D;D,D", help="profiles: one number for each open dim")
-    add("--image-size", metavar="H,W;H,W", help="profiles: heights and widths")
+    add_profiles(parser)
     add("--no-fix", action="store_true", help="give the model to ATC as it is")
     add_fixing(parser)
     add("--bundle", type=Path, metavar="OUT.tar.gz",
@@ -68,6 +65,16 @@ def add_conversion(parser: argparse.ArgumentParser) -> None:
     add("--retries", type=int, default=1, metavar="N",
         help="how often to mend and repeat a failed run (default %(default)s)")  # fmt: skip
     add("--timeout", type=float, metavar="S", help="seconds for one run of atc")
+
+
+def add_profiles(parser: argparse.ArgumentParser) -> None:
+    """Add --shape, --batch, --dims and --image-size."""
+    add = parser.add_argument
+    add("--shape", action="append", default=[], metavar="NAME=D,D,...",
+        help="dims of an input; -1 stays open for the profiles; may be repeated")  # fmt: skip
+    add("--batch", metavar="1,2,4,8", help="profiles: sizes of the first dim")
+    add("--dims", metavar="D,D;D,D", help="profiles: one number for each open dim")
+    add("--image-size", metavar="H,W;H,W", help="profiles: heights and widths")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -144,21 +151,11 @@ def check_shapes(model: Model, wish: Wish) -> None:
 
 def wish_of(options: argparse.Namespace) -> Wish:
     """Return what the options ask for. Raises UsageError."""
-    from graphfix.atc.invocation import Profiles
     from graphfix.atc.prepare import Wish
 
-    batch = numbers("--batch", options.batch, "1,2,4,8")
-    if len(batch) > 1:
-        raise UsageError(f"--batch {options.batch}: sizes are parted by commas, as in 1,2,4,8.")
-    profiles = Profiles(
-        dims_of(options.shape),
-        batch[0] if batch else (),
-        numbers("--dims", options.dims, "16,32;64,128"),
-        numbers("--image-size", options.image_size, "416,416;832,832"),
-    )
     return Wish(
         target=target_of(options),
-        profiles=profiles,
+        profiles=profiles_of(options),
         settings=dict(_setting(s) for s in options.set),
         fix=not options.no_fix,
         opset=options.opset,
@@ -166,6 +163,21 @@ def wish_of(options: argparse.Namespace) -> Wish:
         approximate="approximate" in options.allow,
         verify=options.verify,
         tables=tables_of(options),
+    )
+
+
+def profiles_of(options: argparse.Namespace) -> Profiles:
+    """Return the shapes and profiles that the options name. Raises UsageError."""
+    from graphfix.atc.invocation import Profiles
+
+    batch = numbers("--batch", options.batch, "1,2,4,8")
+    if len(batch) > 1:
+        raise UsageError(f"--batch {options.batch}: sizes are parted by commas, as in 1,2,4,8.")
+    return Profiles(
+        dims_of(options.shape),
+        batch[0] if batch else (),
+        numbers("--dims", options.dims, "16,32;64,128"),
+        numbers("--image-size", options.image_size, "416,416;832,832"),
     )
 
 
@@ -231,10 +243,12 @@ def _dry_run(model: Model, wish: Wish, options: argparse.Namespace) -> int:
     from graphfix.atc.convert import prediction
     from graphfix.atc.prepare import prepare
     from graphfix.atc.toolkit import find_toolkit
+    from graphfix.report.memory import line
 
     toolkit = find_toolkit(options.atc, options.atc_cmd)
     prepared = prepare(model, wish)
     print(entry("check", prediction(prepared)))
+    print(entry("memory", line(prepared.memory)))
     source = options.model
     if prepared.fixed is not None:
         source = str(options.output / f"{prepared.name}.fixed.onnx")
@@ -330,10 +344,12 @@ def bundle_exit(prepared: Prepared) -> int:
 def bundle_text(prepared: Prepared, manifest: Mapping[str, Any], archive: Path) -> str:
     """Return what the screen says of a bundle."""
     from graphfix.atc.convert import prediction
+    from graphfix.report.memory import line
 
     size = archive.stat().st_size / 2**20
     lines = [
         entry("check", prediction(prepared)),
+        entry("memory", line(prepared.memory)),
         entry("bundle", f"{archive}   {size:,.1f} MiB, {len(manifest['files'])} files"),
     ]
     if manifest["golden"]["reason"] is not None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "where the outputs of two models part, output by output and layer by layer",
     "convert": "check, fix and run ATC; or pack a bundle for a machine that has it",
     "run": "the whole road in one command: export, check, fix, and ATC or a bundle",
+    "memory": "how much device memory a model needs, profile by profile: an estimate",
     "rules": "the rewrite rules",
     "ops": "is an operator supported: opsets, dtypes, kernels, on what evidence",
     "explain": "what a finding means and what to do",
