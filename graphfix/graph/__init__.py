@@ -1,12 +1,13 @@
 """The model in memory: an index over the protobuf, reading, writing, shapes and dtypes."""
 
 from graphfix.graph.index import Graph
-from graphfix.graph.inference import hand_over, infer
+from graphfix.graph.inference import infer, refresh
 from graphfix.graph.model import Model
 from graphfix.graph.node import Node
 from graphfix.graph.reading import load
 from graphfix.graph.saving import save
 from graphfix.graph.value import Dim, Shape, Value
+from graphfix.graph.writing import settle
 
 __all__ = [
     "Dim",
@@ -15,8 +16,9 @@ __all__ = [
     "Node",
     "Shape",
     "Value",
-    "hand_over",
     "infer",
     "load",
+    "refresh",
     "save",
+    "settle",
 ]

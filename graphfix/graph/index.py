@@ -296,12 +296,29 @@ class Graph:
     def is_sorted(self) -> bool:
         """Whether every node comes after the nodes it takes values from."""
         if self._sorted is None:
-            self._sorted = all(
-                producer.position < node.position
-                for node in self.nodes
-                for producer in self.predecessors(node)
-            )
+            self._sorted = all(self._is_in_place(node) for node in self.nodes)
         return self._sorted
+
+    def _is_in_place(self, node: Node) -> bool:
+        position = node.position
+        if node.subgraphs:
+            return all(p.position < position for p in self.predecessors(node))
+        for value in node.values:
+            producer = value.producer if value is not None else None
+            if producer is not None and producer.position >= position and producer.graph is self:
+                return False
+        return True
+
+    def settle_order(self) -> list[Node]:
+        """Make the topological order that of the file, and return the nodes in it."""
+        ordered, cyclic = (self.ordered(), []) if self.is_sorted() else self.sorted_nodes()
+        self._nodes = [*ordered, *cyclic]
+        self._sorted = not cyclic
+        for position, node in enumerate(self._nodes):
+            node.position = position
+        if self.has_empty_inputs:
+            self.has_empty_inputs = any(not name for n in self._nodes for name in n.inputs)
+        return self._nodes
 
     # ------------------------------------------------------------------ editing
 
@@ -316,7 +333,7 @@ class Graph:
         if position is None:
             position = self._nodes[-1].position + 1 if self._nodes else 0
         self._sorted = None
-        self.model.is_inferred = False
+        self.model.note_edit()
         node = Node(added, self, position)
         self._nodes.append(node)
         self._register_outputs(node)
@@ -356,7 +373,7 @@ class Graph:
                 self.contested.pop(name, None)
             self._forget(value)
         node.is_removed = self._has_removed = True
-        self.model.is_inferred = False
+        self.model.note_edit()
         if node.subgraphs:
             self.owners.remove(node)
 
@@ -364,7 +381,7 @@ class Graph:
         """Point one input of a node, inside this graph or a subgraph of it, at another value."""
         old = node.inputs[index]
         node.graph._sorted = None
-        self.model.is_inferred = False
+        self.model.note_edit()
         if old:
             value = node.graph.lookup(old)
             if value is not None:
@@ -384,12 +401,14 @@ class Graph:
         """Name an output that was left empty; raises ValueError when it has a name."""
         if node.outputs[index]:
             raise ValueError(f"output {index} is called {node.outputs[index]!r}")
+        self.model.note_edit()
         node.outputs[index] = name
         node.proto.output[index] = name
         self._add_producer(self._value(name), node)
 
     def rename_output(self, index: int, name: str) -> None:
         """Let a branch return another of its values at an output position."""
+        self.model.note_edit()
         old = self.outputs[index]
         value = self.lookup(old)
         if value is not None and value.graph is not self and self.owner is not None:
@@ -419,7 +438,7 @@ class Graph:
         added = self.proto.initializer.add()
         added.CopyFrom(tensor)
         self.initializers[tensor.name] = added
-        self.model.is_inferred = False
+        self.model.note_edit()
         value = self._value(tensor.name)
         value.constant = added
         value.forget()
@@ -430,6 +449,7 @@ class Graph:
         value = self.values[name]
         if value.uses or value.is_output:
             raise ValueError(f"{name!r} is used")
+        self.model.is_settled = False  # what is inferred stays
         del self.initializers[name]
         value.constant = None
         value.forget()

@@ -69,23 +69,20 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
     return inferred is not None
 
 
-def hand_over(source: Model, target: Model) -> None:
-    """Give `target`, which was written from `source`, the types that the source's values have.
+def refresh(model: Model) -> None:
+    """After edits: keep the types where they leave nothing to infer, else forget them all.
 
-    Only where they leave nothing to infer: all dtypes known and all shapes static. Constants and
-    what follows from them are computed anew.
+    Nothing is left when all dtypes are known and all shapes static. Then what follows from
+    constants is computed for new values; otherwise the next `infer` tells everything anew.
     """
-    pairs: list[tuple[Value, Value]] = []
-    for old, new in zip(source.graph.graphs(), target.graph.graphs(), strict=True):
-        for name, value in new.values.items():
-            twin = old.values.get(name)
-            if twin is None or twin.dtype is None or not _is_static(twin.shape):
-                return
-            pairs.append((twin, value))
-    for twin, value in pairs:
-        value.dtype, value.shape = twin.dtype, twin.shape
-    propagate(target.graph)
-    target.is_inferred = True
+    values = [value for graph in model.graph.graphs() for value in graph.values.values()]
+    if all(value.dtype is not None and _is_static(value.shape) for value in values):
+        propagate(model.graph)
+        model.is_inferred = True
+        return
+    for value in values:
+        value.forget()
+    model.is_inferred = False
 
 
 def _symbols_would_help(graph: Graph) -> bool:

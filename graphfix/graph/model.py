@@ -28,8 +28,14 @@ class Model:
         self.emit_opset = self.opset or 0  # the opset that rewrites write for
         # whether `infer` has filled the types and no edit has come since
         self.is_inferred = False
+        # whether `proto` is what `to_proto` would write: `settle` made it so and no edit has come
+        self.is_settled = False
         # inputs that stand for values of a larger graph, of which a parser would know no type
         self.inner_inputs: frozenset[str] = frozenset()
+
+    def note_edit(self) -> None:
+        """Note that the graph has changed; every edit of `Graph` calls it."""
+        self.is_inferred = self.is_settled = False
 
     @property
     def folder(self) -> Path | None:
@@ -79,5 +85,5 @@ class Model:
         result.metadata_props.MergeFrom(self.proto.metadata_props)
         result.functions.MergeFrom(self.proto.functions)
         result.training_info.MergeFrom(self.proto.training_info)
-        result.graph.CopyFrom(graph_proto(self.graph))
+        graph_proto(self.graph, result.graph)
         return result

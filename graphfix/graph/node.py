@@ -58,6 +58,11 @@ class Node:
             self._attributes = found
         return self._attributes
 
+    def move_to(self, proto: onnx.NodeProto) -> None:
+        """Point into an equal message, the copy in a graph that was written anew."""
+        self.proto = proto
+        self._attributes = None
+
     def input(self, index: int) -> Value | None:
         """Return the value at an input position; None when missing or left empty."""
         return self.values[index] if index < len(self.values) else None

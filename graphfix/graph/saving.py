@@ -39,10 +39,10 @@ def save(
     _keep_off(target, model)
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder. Create it first.")
-    proto = model.to_proto()
     if external is not None:
-        _save_with_weights(proto, model, target, Path(external))
+        _save_with_weights(model.to_proto(), model, target, Path(external))
         return []
+    proto = model.proto if model.is_settled else model.to_proto()
     data = _serialized(proto, target)
     copied = _bring_external_data(proto, model.folder, target.parent)
     write_atomically(target, data)

@@ -13,7 +13,7 @@ import onnx
 
 from graphfix.analysis import Report, check
 from graphfix.errors import UsageError
-from graphfix.graph import Model, hand_over, infer, load
+from graphfix.graph import Model, infer, load, refresh, settle
 from graphfix.rewrite.engine import VERIFY, Change, Engine, Statistics
 from graphfix.rewrite.opset import Plan, convert, plan
 from graphfix.rewrite.registry import own_rules
@@ -134,9 +134,10 @@ def fix(
         engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
     engine.run()
     tidied = tidy(work)
-    result = Model(_with_output_shapes(work), original.path)
-    hand_over(work, result)
-    after = check(result, target, tables=tables)
+    settle(work)
+    _state_output_shapes(work)
+    refresh(work)
+    after = check(work, target, tables=tables)
     engine.changes += [
         Change(rule, "exact", [], [], "", None)
         for rule, count in sorted(tidied.items())
@@ -147,10 +148,10 @@ def fix(
     whole = None
     if verify == "model":
         whole = compare_models(
-            Model(original.proto, original.path), result, _tolerance(chosen, engine)
+            Model(original.proto, original.path), work, _tolerance(chosen, engine)
         )
     return FixReport(
-        result,
+        work,
         before,
         after,
         the_plan,
@@ -163,10 +164,9 @@ def fix(
     )
 
 
-def _with_output_shapes(model: Model) -> onnx.ModelProto:
-    """Return the model's message; outputs that lost their shape get the inferred one."""
-    proto = model.to_proto()
-    for info in proto.graph.output:
+def _state_output_shapes(model: Model) -> None:
+    """Write the inferred shapes of outputs that lost theirs."""
+    for info in model.proto.graph.output:
         value = model.graph.values.get(info.name)
         tensor = info.type.tensor_type
         if info.type.HasField("tensor_type") and not tensor.HasField("shape") and value is not None:
@@ -177,7 +177,6 @@ def _with_output_shapes(model: Model) -> onnx.ModelProto:
                     tensor.shape.dim.add(dim_param=dim or "")
             if value.shape == ():
                 tensor.shape.SetInParent()
-    return proto
 
 
 def _tolerance(rules: Sequence[Rule], engine: Engine) -> float:
