@@ -19,7 +19,7 @@ from graphfix.graph.model import Model
 from graphfix.graph.node import Node
 from graphfix.graph.propagation import constant_node, propagate
 from graphfix.graph.tensors import byte_size, is_external
-from graphfix.graph.value import Shape, Value, declared_shape
+from graphfix.graph.value import Shape, declared_shape
 
 # a model with more bytes than this (or more per node) is copied without its weights for the C++
 # inference, which serializes what it gets twice

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 
 from graphfix.graph import dtypes
-from graphfix.graph.tensors import small_array
+from graphfix.graph.tensors import SMALL_ELEMENTS, element_count, is_external, small_array
 
 if TYPE_CHECKING:
     from graphfix.graph.index import Graph
@@ -129,8 +131,33 @@ class Value:
         return f"<Value {self.name}: {self.dtype or '?'}[{dims}]>"
 
 
+def small_constant(value: Value | None) -> onnx.TensorProto | None:
+    """Return a small constant, or a small value that follows from constants, as a tensor.
+
+    None for weights, which would be too much to copy, and for what is no constant.
+    """
+    if value is None:
+        return None
+    if value.constant is None:
+        if value.known is None or value.known.dtype.kind not in "biuf":
+            return None
+        return onnx.numpy_helper.from_array(
+            np.ascontiguousarray(value.known).reshape(value.known.shape)
+        )
+    if is_external(value.constant) or element_count(value.constant) > SMALL_ELEMENTS:
+        return None
+    return value.constant
+
+
 def declared_shape(kind: onnx.TypeProto) -> Shape | None:
     """Return the dims of a tensor type; None where it states none."""
+    return _shape_of(kind.SerializeToString(deterministic=True))
+
+
+@lru_cache(maxsize=4096)
+def _shape_of(data: bytes) -> Shape | None:
+    # the same few types stand at most values: decoding each anew would take ten times as long
+    kind = onnx.TypeProto.FromString(data)
     tensor_type = kind.tensor_type
     if not kind.HasField("tensor_type") or not tensor_type.HasField("shape"):
         return None

@@ -59,8 +59,8 @@ def _point_into(graph: Graph, proto: onnx.GraphProto) -> None:
                 if value is not None and value.producer is node:
                     value.constant = constant_tensor(node)
         inner = iter(graph for _, graph in node.subgraphs)
-        for message in _inner_messages(message) if node.subgraphs else ():
-            _point_into(next(inner), message)
+        for branch in _inner_messages(message) if node.subgraphs else ():
+            _point_into(next(inner), branch)
     for tensor in proto.initializer:
         name = tensor.name
         if name:

@@ -8,8 +8,8 @@ rewriting ends without a cap on rounds.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
@@ -17,8 +17,9 @@ import onnx
 from graphfix.analysis.findings import scope_of
 from graphfix.graph import Graph, Model, Node, Shape
 from graphfix.rewrite.builder import MARK
-from graphfix.rewrite.island import Island, cut_out, kind_of
+from graphfix.rewrite.island import Island, cut_out
 from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
+from graphfix.rewrite.kinds import Template, kind_in_use, kind_of
 from graphfix.rewrite.proof import Proof, prove
 from graphfix.rewrite.rule import Exactness, No, Rule, RuleError, Site
 from graphfix.support import Tables, Target
@@ -60,13 +61,31 @@ class Change:
         }
 
 
+# made-up names of a site -> (dtype, shape) as the island tells
+Types = Mapping[str, tuple[str | None, Shape | None]]
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a kind of site: None in `problem` lets it pass."""
+    """What the gate says of a site: None in `problem` lets it pass. `types` are of its new values.
+
+    `was_sound`: it is refused because the target takes the nodes as they are. `is_of_place`: it is
+    refused for where it stands, and an equal site elsewhere may pass.
+    """
 
     problem: str | None
-    proof: Proof | None
-    was_sound: bool = False  # refused, because the target takes the nodes as they are
+    proof: Proof | None = None
+    was_sound: bool = False
+    is_of_place: bool = False
+    types: Types = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Precedent:
+    """What a local rule proposed for the first node of a kind, and what the gate said of it."""
+
+    template: Template
+    verdict: Verdict
 
 
 @dataclass
@@ -100,9 +119,10 @@ class Engine:
                 self._buckets.setdefault(root, []).append(rule)
         self._candidates: dict[tuple[str, ...], _Candidates] = {}
         self._verdicts: dict[tuple[str, bytes], Verdict] = {}
-        self._silent: dict[Hashable, No] = {}  # what local rules said to a kind of node
+        # what local rules said to a kind of node
+        self._said: dict[Hashable, No | _Precedent] = {}
         self._sound: set[Hashable] = set()  # kinds of nodes that the target takes as they are
-        self._types: dict[bytes, dict[str, tuple[str | None, Shape | None]]] = {}
+        self._types: dict[bytes, Types] = {}  # of the values of rewritten islands
         self._names: set[str] = set()
         self._origins: dict[str, str] = {}
         self.added: set[Node] = set()  # the nodes that commits brought
@@ -119,7 +139,7 @@ class Engine:
         alone.
         """
         self._names = _all_names(self.model.graph)
-        self._silent.clear()  # a rule may answer by the opset of the model, which changes
+        self._said.clear()  # a rule may answer by the opset of the model, which changes
         for graph in list(self.model.graph.graphs()):
             self._run_graph(graph, converting_from, only)
         self._count_unfed()
@@ -150,26 +170,35 @@ class Engine:
     ) -> list[Node] | None:
         candidates = self._candidates_of(node)
         candidates.nodes += 1
-        kind: Hashable = None
-        if candidates.has_local and not node.subgraphs:
-            used = tuple(v is not None and bool(v.uses or v.is_output) for v in node.results())
-            kind = (kind_of(node), used)
+        kind = kind_in_use(node) if candidates.has_local and not node.subgraphs else None
         for rule in candidates.rules:
             statistics = self.statistics[rule.name]
             statistics.tried += 1
             key = (rule.name, kind) if kind is not None and rule.is_local else None
-            answer = self._silent.get(key) or self._ask(rule, node, graph)
+            said = self._said.get(key)
+            answer: Site | No
+            if isinstance(said, _Precedent):
+                answer = said.template.at(node)
+            else:
+                answer = said or self._ask(rule, node, graph)
             if isinstance(answer, No):
                 statistics.missed[answer.reason] += 1
                 if key is not None:
-                    self._silent[key] = answer
+                    self._said[key] = answer
                 continue
-            problem, proof, island = self.judge(rule, answer, graph, converting_from)
-            if problem is not None:
-                statistics.refused[problem] += 1
+            if isinstance(said, _Precedent):
+                problem = said.verdict.problem or _structure_problem(answer, graph)
+                verdict = said.verdict if problem is None else Verdict(problem)
+            else:
+                verdict = self.judge(rule, answer, graph, converting_from)
+                template = Template.of(answer, node) if key is not None else None
+                if template is not None and not verdict.is_of_place:
+                    self._said[key] = _Precedent(template, verdict)
+            if verdict.problem is not None:
+                statistics.refused[verdict.problem] += 1
                 continue
             statistics.fired += 1
-            return self._commit(rule, answer, graph, island, proof)
+            return self._commit(rule, answer, graph, verdict)
         return None
 
     def _candidates_of(self, node: Node) -> _Candidates:
@@ -222,19 +251,19 @@ class Engine:
 
     def judge(
         self, rule: Rule, site: Site, graph: Graph, converting_from: int | None = None
-    ) -> tuple[str | None, Proof | None, Island | None]:
-        """Return (why the gate refuses or None, the proof, the island)."""
+    ) -> Verdict:
+        """Return what the gate says of a site."""
         if rule.exactness is Exactness.APPROXIMATE and not self.approximate:
-            return "it is approximate and was not asked for", None, None
+            return Verdict("it is approximate and was not asked for")
         problem = _structure_problem(site, graph)
         if problem is not None:
-            return problem, None, None
+            return Verdict(problem, is_of_place=True)
         kind = None
         if site.nodes and len(site.drop) == 1 and not site.drop[0].subgraphs:
             kind = kind_of(site.drop[0])
             # no node less and nothing to repair: many proposals end here, before an island is cut
             if converting_from is None and kind in self._sound:
-                return NO_GAIN, None, None
+                return Verdict(NO_GAIN)
         opset = converting_from or self.model.emit_opset
         island = cut_out(site, graph, opset, self.model.emit_opset)
         key = (rule.name, island.key)
@@ -246,15 +275,17 @@ class Engine:
         verdict = self._verdicts[key]
         if verdict.was_sound:
             self._sound.add(kind)
-        return verdict.problem, verdict.proof, island
+        if verdict.problem is not None:
+            return verdict
+        return replace(verdict, types=self._types_of(island))
 
     def _judge_island(self, rule: Rule, island: Island, converting: bool) -> Verdict:
         try:
             problem = boundary_problem(island)
         except Exception as error:  # what a rule built cannot even be inferred: its own defect
-            return Verdict(f"the rule built an invalid site: {error}", None)
+            return Verdict(f"the rule built an invalid site: {error}")
         if problem is not None:
-            return Verdict(problem, None)
+            return Verdict(problem)
         opset = self.model.emit_opset
         found = findings_of(island.after, island.inputs, opset, self.target, self.tables)
         after = potential_of(island.after, found)
@@ -286,11 +317,9 @@ class Engine:
         adapter = Rule()
         adapter.name = "opset/adapt"
         self.statistics.setdefault(adapter.name, Statistics()).fired += 1
-        self._commit(adapter, site, graph, island, proof)
+        self._commit(adapter, site, graph, Verdict(None, proof, types=self._types_of(island)))
 
-    def _commit(
-        self, rule: Rule, site: Site, graph: Graph, island: Island | None, proof: Proof | None
-    ) -> list[Node]:
+    def _commit(self, rule: Rule, site: Site, graph: Graph, verdict: Verdict) -> list[Node]:
         root = site.drop[0]
         origin = self._origins.get(root.name, root.name) or root.op_type
         names = self._real_names(site, rule, root)
@@ -321,7 +350,10 @@ class Engine:
         for old, new in site.replace.items():
             if not new.startswith(MARK) or names[new] != old:
                 graph.replace_uses(old, names.get(new, new))
-        self._copy_types(island, names, graph)
+        for made_up, known in verdict.types.items():
+            value = graph.values.get(names.get(made_up, ""))
+            if value is not None and value.dtype is None:
+                value.dtype, value.shape = known
         self.changes.append(
             Change(
                 rule.name,
@@ -329,7 +361,7 @@ class Engine:
                 dropped,
                 [n.name for n in added],
                 scope_of(graph),
-                proof,
+                verdict.proof,
             )
         )
         return added
@@ -356,19 +388,17 @@ class Engine:
         self._names.add(name)
         return name
 
-    def _copy_types(self, island: Island | None, names: dict[str, str], graph: Graph) -> None:
-        """Hand the types that are inferred on the island, once for each kind, to the new values."""
-        if island is None:
-            return
+    def _types_of(self, island: Island) -> Types:
+        """Return the types that are inferred on the island for what the site brings."""
         if island.key not in self._types:
             values = island.model_after().graph.values
             self._types[island.key] = {n: (v.dtype, v.shape) for n, v in values.items()}
         inferred = self._types[island.key]
-        for made_up, real in names.items():
-            value = graph.values.get(real)
-            found = inferred.get(island.names.get(made_up, ""))
-            if value is not None and found is not None and value.dtype is None:
-                value.dtype, value.shape = found
+        return {
+            made_up: inferred[port]
+            for made_up, port in island.names.items()
+            if made_up.startswith(MARK) and port in inferred
+        }
 
 
 def _structure_problem(site: Site, graph: Graph) -> str | None:

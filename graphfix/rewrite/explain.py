@@ -43,8 +43,9 @@ def _answer(rule: Rule, node: Node, engine: Engine, converting: int | None) -> s
     answer = rule.match(node, node.graph)
     if isinstance(answer, No):
         return f"no: {answer.reason}"
-    problem, proof, _ = engine.judge(rule, answer, node.graph, converting)
-    if problem is not None:
-        return f"it matches, but the gate refuses: {problem}"
+    verdict = engine.judge(rule, answer, node.graph, converting)
+    if verdict.problem is not None:
+        return f"it matches, but the gate refuses: {verdict.problem}"
+    proof = verdict.proof
     said = f", {proof.reason} over {proof.samples} runs" if proof is not None else ""
     return f"yes: {len(answer.drop)} nodes become {len(answer.nodes)}{said}"

@@ -143,8 +143,7 @@ def fix(
         for rule, count in sorted(tidied.items())
         for _ in range(count)
     ]
-    asked = Engine(result, target, tables, chosen, verify=verify, approximate=approximate)
-    remaining = what_remains(after, asked, chosen, the_plan)
+    remaining = what_remains(after, engine, chosen, the_plan)
     whole = None
     if verify == "model":
         whole = compare_models(

@@ -7,21 +7,15 @@ islands, so each distinct one is judged once, however often it occurs.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-import onnx.numpy_helper
 
 from graphfix.comparison.runtimes import Port
-from graphfix.graph import Graph, Model, Node, Value, dtypes, infer
-from graphfix.graph.tensors import SMALL_ELEMENTS, element_count, is_external
+from graphfix.graph import Graph, Model, Node, dtypes, infer
+from graphfix.graph.value import small_constant
 from graphfix.graph.writing import node_proto
 from graphfix.rewrite.rule import Site
-
-# constants above this many elements stay inputs of the island: weights are not copied
-_KEPT_ELEMENTS = SMALL_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
         seen.add(name)
         value = graph.lookup(name)
         port = names.setdefault(name, f"v{len(names)}")
-        tensor = _small_constant(value)
+        tensor = small_constant(value)
         if tensor is not None:
             copy = onnx.TensorProto()
             copy.CopyFrom(tensor)
@@ -133,38 +127,6 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     return Island(before, after, inputs, outputs, key, names_after, takeovers)
 
 
-def kind_of(node: Node) -> Hashable:
-    """Return what nodes without branches share exactly when they differ in names alone.
-
-    Attributes, the types of operands and results, which operands are one value, and the content of
-    small constants: whatever an island of the node alone is made of. Far cheaper than an island.
-    """
-    places: dict[str, int] = {}
-    operands = tuple(
-        None if value is None else (places.setdefault(value.name, position), *_content(value))
-        for position, value in enumerate(node.values)
-    )
-    results = tuple(
-        None if value is None else (value.dtype, value.shape) for value in node.results()
-    )
-    attributes = tuple(a.SerializeToString(deterministic=True) for a in node.proto.attribute)
-    return node.key, attributes, operands, results
-
-
-def _content(value: Value) -> tuple[Hashable, ...]:
-    given = (value.producer is not None, value.constant is not None, value.is_folded)
-    flags = (value.dtype, value.shape, *given)
-    tensor = _small_constant(value)
-    if tensor is None:
-        return flags
-    if tensor.raw_data:
-        return (*flags, tensor.raw_data)
-    nameless = onnx.TensorProto()
-    nameless.CopyFrom(tensor)
-    nameless.ClearField("name")
-    return (*flags, nameless.SerializeToString(deterministic=True))
-
-
 def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -> Site | str:
     """Return the site that puts `result`, an edited copy of `island.before`, into the graph.
 
@@ -202,21 +164,6 @@ def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -
     if len(replace) != len(outputs):
         return "an output of the site is gone"
     return Site(drop, tuple(nodes), tuple(constants), replace)
-
-
-def _small_constant(value: Value | None) -> onnx.TensorProto | None:
-    """Return a small constant, or a value that follows from constants, as a tensor."""
-    if value is None:
-        return None
-    if value.constant is None:
-        if value.known is None or value.known.dtype.kind not in "biuf":
-            return None
-        return onnx.numpy_helper.from_array(
-            np.ascontiguousarray(value.known).reshape(value.known.shape)
-        )
-    if is_external(value.constant):
-        return None
-    return value.constant if element_count(value.constant) <= _KEPT_ELEMENTS else None
 
 
 def _ordered(nodes: tuple[Node, ...], dropped: set[Node]) -> list[onnx.NodeProto]:

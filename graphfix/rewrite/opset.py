@@ -20,7 +20,8 @@ import onnx.version_converter
 from graphfix.graph import Graph, Model, Node
 from graphfix.rewrite.builder import Builder
 from graphfix.rewrite.engine import Engine
-from graphfix.rewrite.island import cut_out, kind_of, read_back
+from graphfix.rewrite.island import cut_out, read_back
+from graphfix.rewrite.kinds import kind_of
 from graphfix.rewrite.proof import prove
 from graphfix.rewrite.rule import Exactness, Site
 from graphfix.support import Tables, Target

@@ -10,7 +10,7 @@ from graphfix.analysis import Report
 from graphfix.analysis.findings import Finding, Namer, scope_of
 from graphfix.graph import Node
 from graphfix.rewrite.engine import Engine
-from graphfix.rewrite.island import kind_of
+from graphfix.rewrite.kinds import kind_of
 from graphfix.rewrite.opset import Plan
 from graphfix.rewrite.rule import No, Rule
 
@@ -81,5 +81,5 @@ def _reason(
     answer = rule.match(node, node.graph)
     if isinstance(answer, No):
         return f"{rule.name}: {answer.reason}"
-    problem, _, _ = engine.judge(rule, answer, node.graph)
+    problem = engine.judge(rule, answer, node.graph).problem
     return f"{rule.name}: {problem or 'would fire now'}"

@@ -84,9 +84,9 @@ class Rule:
         fixes: the finding codes or constraints (`Resize/nearest-mode`) that it removes.
         tolerance: greatest error of a rounding rule in float32, relative to max(1, |value|).
         optional: fires only when the user selects it.
-        is_local: a No follows from the node alone: its attributes, the types and small constants
-            of its operands, which of its results are used. Then nodes that agree in these are
-            asked about once.
+        is_local: the answer follows from the node alone: its attributes, the types and small
+            constants of its operands, which of its results are used. Then the rule is asked once
+            for all nodes that agree in these.
     """
 
     name: str = ""
