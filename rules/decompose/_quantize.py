@@ -206,3 +206,52 @@ def exact_products(b: Builder, data: tuple[int, int], zeros: tuple[int, int]) ->
     axes = (len(left.shape) - 1, max(len(right.shape) - 2, 0))
     cut = [b.split(name, sizes, axis) for name, axis in zip(names, axes, strict=True)]
     return [b.op("MatMul", x, y) for x, y in zip(*cut, strict=True)]
+
+
+def exact_convolutions(b: Builder, data: tuple[int, int], zeros: tuple[int, int]) -> list[str] | No:
+    """Write the convolution of 8-bit data less its zero points as sums exact in float32.
+
+    `data` are the positions of input and weight, `zeros` those of their zero points. The padding
+    is 0 after the zero point is subtracted. Return float32 results whose sum is the result.
+    """
+    x, weight = (b.node.input(i) for i in data)
+    x_zero, w_zero = (b.node.input(i) for i in zeros)
+    if x is None or weight is None or x.shape is None or weight.shape is None:
+        return No("the shape of an input is not known")
+    if x.dtype not in ("uint8", "int8") or weight.dtype not in ("uint8", "int8"):
+        return No("an input is not known to be an 8-bit integer")
+    inner = weight.shape[1:]
+    if len(inner) < 2 or not all(isinstance(d, int) for d in inner):
+        return No("the shape of the weight is not known")
+    if (x_zero is not None and x_zero.shape not in ((), (1,))) or (
+        w_zero is not None and w_zero.shape is None
+    ):
+        return No("the form of a zero point is not known")
+    channels, *window = (int(d) for d in inner if isinstance(d, int))
+    each = greatest(x, x_zero) * greatest(weight, w_zero) * int(np.prod(window))
+    sizes = pieces_of(channels, each)
+    if isinstance(sizes, No):
+        return sizes
+    if len(sizes) > 1 and number(b.node, "group", 1) != 1:
+        return No("the sums of a group are beyond what float32 holds")
+    spread = None
+    if w_zero is not None and not is_zero(w_zero):
+        spread = per_channel(b, w_zero.name, w_zero, len(weight.shape) - 1)
+    names = [centred(b, x, x_zero), centred(b, weight, w_zero, spread)]
+    kept = {
+        key: [*attribute.ints] or attribute.s or attribute.i
+        for key, attribute in b.node.attributes.items()
+    }
+    kept.setdefault("kernel_shape", window)
+    if len(sizes) == 1:
+        return [b.op("Conv", *names, **kept)]
+    cut = [b.split(name, sizes, 1) for name in names]
+    return [b.op("Conv", *pair, **kept) for pair in zip(*cut, strict=True)]
+
+
+def per_channel(b: Builder, name: str, value: Value | None, behind: int) -> str:
+    """Return a scale or zero point of output channels with `behind` dims of 1 after them."""
+    shape = value.shape if value is not None else ()
+    if shape == (1,):
+        return b.squeeze(name, [0])
+    return b.reshape(name, [-1] + [1] * behind) if shape else name
