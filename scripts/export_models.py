@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Export small PyTorch models with random weights to ONNX, as test models for graphfix.
 
-    export_models.py OUT [--only NAME ...] [--opsets 14,17,18,20,23] [--vocab N --hidden N]
+    export_models.py OUT [--only NAME ...] [--opsets 14,17,18,20,23] [--static]
+                         [--vocab N --hidden N]
 
-Writes OUT/<family>.<exporter><opset>.onnx; the exporter is `ts` (TorchScript, dynamo=False) or
-`dynamo` (torch.export, dynamo=True). What an exporter cannot do is told in one line each. Needs
-torch, transformers, onnx and onnxscript, which graphfix itself does not.
+Writes OUT/<family>.<exporter><opset>.onnx, with --static and fixed dims .static.onnx; the
+exporter is `ts` (TorchScript, dynamo=False) or `dynamo` (torch.export, dynamo=True). What an
+exporter cannot do is told in one line each. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -229,22 +230,24 @@ def families(vocab: int = 1000, hidden: int = 48) -> dict[str, Callable[[], Fami
     }
 
 
-def export(family: Family, exporter: str, opset: int, path: Path) -> None:
+def export(family: Family, exporter: str, opset: int, path: Path, static: bool = False) -> None:
     """Write one model; raises whatever the exporter raises, or ValueError for another opset."""
+    axes: dict[str, Any] = {} if static else {**family.inputs, **family.outputs}
     options: dict[str, Any] = {
         "opset_version": opset,
         "input_names": list(family.inputs),
         "output_names": list(family.outputs),
     }
     if exporter == "ts":
-        options |= {"dynamo": False, "dynamic_axes": {**family.inputs, **family.outputs}}
+        options |= {"dynamo": False, "dynamic_axes": axes}
     else:
         shapes = tuple(
             dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in family.inputs.values()
         )
         if isinstance(family.model, First):  # its inputs are one parameter, *tensors
             shapes = (shapes,)
-        options |= {"dynamo": True, "dynamic_shapes": shapes, "external_data": False}
+        options |= {"dynamo": True, "external_data": False}
+        options |= {} if static else {"dynamic_shapes": shapes}
     # with gradients: without, MultiheadAttention takes a fused path that the ts exporter lacks
     torch.onnx.export(family.model, family.args, str(path), **options)
     model = onnx.load(path)
@@ -306,6 +309,7 @@ def main() -> int:
     parser.add_argument("--opsets", default=OPSETS)
     parser.add_argument("--vocab", type=int, default=1000, help="of SimpleTransformer")
     parser.add_argument("--hidden", type=int, default=48, help="of SimpleTransformer")
+    parser.add_argument("--static", action="store_true", help="with the dims of the example")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.hidden % SIMPLE_HEADS:
@@ -317,13 +321,14 @@ def main() -> int:
             continue
         for exporter in EXPORTERS:
             for opset in map(int, options.opsets.split(",")):
-                path = options.out / f"{name}.{exporter}{opset}.onnx"
+                kind = ".static" if options.static else ""
+                path = options.out / f"{name}.{exporter}{opset}{kind}.onnx"
                 torch.manual_seed(options.seed)
                 try:
                     with _quiet():
                         family = build()
                         family.model.eval()
-                        export(family, exporter, opset, path)
+                        export(family, exporter, opset, path, options.static)
                 except Exception as error:  # the exporters raise nearly anything
                     print(f"{path.name}: failed: {_reason(error)}", flush=True)
                 else:

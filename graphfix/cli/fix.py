@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import onnx.helper
@@ -28,6 +29,7 @@ from graphfix.graph import Model, load, save
 from graphfix.graph.saving import external_files
 from graphfix.report.text import render, wants_colour
 from graphfix.rewrite.fix import FixReport, fix
+from graphfix.rewrite.whole import WholeProof
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,21 +159,27 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
             proof = "names and imports only"
         rows.append([rule, count, changes[0].exactness, proof])
     if report.whole is not None:
-        worst = max((o["max_rel"] for o in report.whole.outputs.values()), default=0.0)
-        rows.append(["whole model", "", "", f"{report.whole.reason}, max rel {worst:.1e}"])
+        rows.append(["whole model", "", "", _of_whole(report.whole)])
     if rows:
         lines += ["", tabulate(rows, ["rule", "sites", "exact", "proof"]), ""]
     else:
         lines.append("No rule fired.")
     for rule, node, failed in report.failed_proofs:
         lines.append(f"proof failed, rolled back: {rule} at {node}: {failed.reason}")
-    lines += _remaining(report)
+    lines += [*report.notes, *_remaining(report)]
     where = "(dry run)" if options.dry_run else str(options.output)
     lines.append(f"{where}   {report.before.verdict} -> {report.after.verdict} (predicted)")
     if report.verify == "off":
         lines.append("Nothing was proved: --verify off.")
     text = render(report.after, colour=wants_colour(sys.stdout)) if report.after.findings else ""
     return "\n".join(lines) + ("\n\n" + text if text else "")
+
+
+def _of_whole(whole: WholeProof) -> str:
+    if not whole.outputs:
+        return textwrap.shorten(whole.reason, 60)
+    worst = max(o["max_rel"] for o in whole.outputs.values())
+    return f"{textwrap.shorten(whole.reason, 40)}, max rel {worst:.1e}"
 
 
 def _remaining(report: FixReport) -> list[str]:

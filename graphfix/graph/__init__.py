@@ -1,7 +1,7 @@
 """The model in memory: an index over the protobuf, reading, writing, shapes and dtypes."""
 
 from graphfix.graph.index import Graph
-from graphfix.graph.inference import infer, refresh
+from graphfix.graph.inference import contradiction, infer, refresh
 from graphfix.graph.model import Model
 from graphfix.graph.node import Node
 from graphfix.graph.reading import load
@@ -16,6 +16,7 @@ __all__ = [
     "Node",
     "Shape",
     "Value",
+    "contradiction",
     "infer",
     "load",
     "refresh",

@@ -8,6 +8,7 @@ something new.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import onnx
@@ -19,7 +20,8 @@ from graphfix.graph.model import Model
 from graphfix.graph.node import Node
 from graphfix.graph.propagation import constant_node, propagate
 from graphfix.graph.tensors import byte_size, is_external
-from graphfix.graph.value import Shape, declared_shape
+from graphfix.graph.value import Shape, Value, declared_shape
+from graphfix.graph.writing import node_proto
 
 # a model with more bytes than this (or more per node) is copied without its weights for the C++
 # inference, which serializes what it gets twice
@@ -50,7 +52,7 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
     if model.is_inferred and not shapes:
         return True
     bound = _bind(model, shapes or {})
-    replaced: dict[str, onnx.NodeProto] = {}
+    replaced: dict[Value, onnx.NodeProto] = {}
     symbols = False
     for _ in range(_MAX_ROUNDS):
         inferred = _inferred(model, bound, replaced, symbols)
@@ -58,7 +60,7 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
         for name, shape in bound.items():
             model.graph.values[name].shape = shape
         propagate(model.graph)
-        news = _news(model.graph, replaced)
+        news = _news(model, replaced)
         replaced.update(news)
         if not news:
             if symbols or not _symbols_would_help(model.graph):
@@ -67,6 +69,20 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
     # bound shapes hold for this call alone
     model.is_inferred = inferred is not None and not bound
     return inferred is not None
+
+
+def contradiction(model: Model) -> str | None:
+    """Return what strict inference finds wrong with the types of a model, None when nothing.
+
+    ONNX Runtime loads no model with such an error, be it in a branch that is never taken.
+    """
+    try:
+        onnx.shape_inference.infer_shapes(_light_copy(model, {}, {}), strict_mode=True)
+    except Exception as error:  # inference errors, and whatever else the C++ side throws
+        causes = [line for line in re.split(r"\[\w+Error\]|\n", str(error)) if line.strip()]
+        told = [line for line in causes if "node name" not in line and "error(s)" not in line]
+        return (told or causes or [type(error).__name__])[0].strip()
+    return None
 
 
 def refresh(model: Model) -> None:
@@ -129,7 +145,10 @@ def _bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shap
 
 
 def _inferred(
-    model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto], symbols: bool
+    model: Model,
+    bound: Mapping[str, Shape],
+    replaced: Mapping[Value, onnx.NodeProto],
+    symbols: bool,
 ) -> onnx.GraphProto | None:
     proto = model.proto
     if bound or replaced or _is_heavy(model) or not model.graph.is_sorted():
@@ -148,7 +167,7 @@ def _is_heavy(model: Model) -> bool:
 
 
 def _light_copy(
-    model: Model, bound: Mapping[str, Shape], replaced: Mapping[str, onnx.NodeProto]
+    model: Model, bound: Mapping[str, Shape], replaced: Mapping[Value, onnx.NodeProto]
 ) -> onnx.ModelProto:
     source = model.proto
     copy = onnx.ModelProto(ir_version=source.ir_version)
@@ -173,8 +192,7 @@ def _light_copy(
                 data_location=onnx.TensorProto.EXTERNAL,
             )
     for node in model.graph.ordered():
-        constant = replaced.get(node.outputs[0]) if len(node.outputs) == 1 else None
-        graph.node.append(constant if constant is not None else node.proto)
+        graph.node.append(node_proto(node, replaced))
     return copy
 
 
@@ -213,26 +231,22 @@ def _read_types(graph: Graph, proto: onnx.GraphProto | None) -> None:
                 _read_types(subgraph, found)
 
 
-def _news(graph: Graph, replaced: Mapping[str, onnx.NodeProto]) -> dict[str, onnx.NodeProto]:
+def _news(model: Model, replaced: Mapping[Value, onnx.NodeProto]) -> dict[Value, onnx.NodeProto]:
     """Return Constant nodes for computed values that would tell an unknown shape."""
-    found: dict[str, onnx.NodeProto] = {}
-    for node in graph.nodes:
-        positions = SHAPE_INPUTS.get(node.op_type)
-        if positions is None:
-            continue
-        for position in positions:
+    found: dict[Value, onnx.NodeProto] = {}
+    for node in model.graph.walk():
+        for position in SHAPE_INPUTS.get(node.op_type, ()):
             value = node.input(position)
             if (
                 value is not None
                 and value.constant is None
                 and value.known is not None
-                and value.graph is graph
-                and value.name not in replaced
+                and value not in replaced
                 and value.producer is not None
                 and len(value.producer.outputs) == 1
                 and _is_vague(node)
             ):
-                found[value.name] = constant_node(value.name, value.known)
+                found[value] = constant_node(value.name, value.known)
     return found
 
 

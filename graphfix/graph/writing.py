@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from graphfix.graph.index import Graph
 from graphfix.graph.node import Node, constant_tensor, holds_graph
+from graphfix.graph.value import Value
 
 if TYPE_CHECKING:
     from graphfix.graph.model import Model
 
+Constants = Mapping[Value, onnx.NodeProto]
 
-def graph_proto(graph: Graph, into: onnx.GraphProto | None = None) -> onnx.GraphProto:
+
+def graph_proto(
+    graph: Graph, into: onnx.GraphProto | None = None, constants: Constants | None = None
+) -> onnx.GraphProto:
     """Return a fresh GraphProto: nodes sorted, dead value_info and initializers left out.
 
-    `into` is an empty message to write it into, which saves a copy.
+    `into` is an empty message to write it into, which saves a copy. `constants` are nodes that
+    stand in for those that give the values.
     """
     result = into if into is not None else onnx.GraphProto()
     for field, content in graph.proto.ListFields():
@@ -29,7 +35,7 @@ def graph_proto(graph: Graph, into: onnx.GraphProto | None = None) -> onnx.Graph
             getattr(result, field.name).CopyFrom(content)
         else:
             setattr(result, field.name, content)
-    result.node.extend([node_proto(node) for node in graph.ordered()])
+    result.node.extend([node_proto(node, constants) for node in graph.ordered()])
     initializers, values = graph.initializers, graph.values
     result.initializer.extend(
         [t for t in graph.proto.initializer if not t.name or t.name in initializers]
@@ -71,15 +77,19 @@ def _point_into(graph: Graph, proto: onnx.GraphProto) -> None:
     graph.proto = proto
 
 
-def node_proto(node: Node) -> onnx.NodeProto:
+def node_proto(node: Node, constants: Constants | None = None) -> onnx.NodeProto:
     """Return a node's message, with its subgraphs as they are now."""
+    if constants and len(node.outputs) == 1:
+        value = node.output(0)
+        if value is not None and value in constants:
+            return constants[value]
     if not node.subgraphs:
         return node.proto
     message = onnx.NodeProto()
     message.CopyFrom(node.proto)
     inner = iter(graph for _, graph in node.subgraphs)
     for proto in _inner_messages(message):
-        proto.CopyFrom(graph_proto(next(inner)))
+        proto.CopyFrom(graph_proto(next(inner), constants=constants))
     return message
 
 

@@ -140,8 +140,15 @@ class Engine:
         """
         self._names = _all_names(self.model.graph)
         self._said.clear()  # a rule may answer by the opset of the model, which changes
-        for graph in list(self.model.graph.graphs()):
-            self._run_graph(graph, converting_from, only)
+        changes = -1
+        while len(self.changes) > changes:
+            changes = len(self.changes)
+            for graph in list(self.model.graph.graphs()):
+                if not _is_gone(graph):
+                    self._run_graph(graph, converting_from, only)
+            # what happened inside a branch may let the node that owns it match
+            if converting_from is not None or not self.model.graph.owners:
+                break
         self._count_unfed()
 
     def _run_graph(
@@ -464,6 +471,15 @@ def _neighbourhood(added: list[Node], graph: Graph) -> list[Node]:
                 if user.graph is graph:
                     found.setdefault(user)
     return list(found)
+
+
+def _is_gone(graph: Graph) -> bool:
+    """Whether a node that the graph is a branch of has been removed."""
+    while graph.owner is not None:
+        if graph.owner.is_removed:
+            return True
+        graph = graph.owner.graph
+    return False
 
 
 def _all_names(root: Graph) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import onnx
 
 from graphfix.analysis import Report, check
 from graphfix.errors import UsageError
-from graphfix.graph import Model, infer, load, refresh, settle
+from graphfix.graph import Model, contradiction, infer, load, refresh, settle
 from graphfix.rewrite.engine import VERIFY, Change, Engine, Statistics
 from graphfix.rewrite.opset import Plan, convert, plan
 from graphfix.rewrite.registry import own_rules
@@ -38,6 +38,7 @@ class FixReport:
     verify: str = "site"
     whole: WholeProof | None = None
     remaining: list[Remains] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def fired(self) -> Counter[str]:
         """Return how often each rule fired."""
@@ -73,6 +74,7 @@ class FixReport:
             "failed_proofs": [{"rule": r, "node": n, "reason": p.reason}
                               for r, n, p in self.failed_proofs],
             "remaining": [r.to_json() for r in self.remaining],
+            "notes": self.notes,
             "whole_model": self.whole.to_json() if self.whole is not None else None,
             "before": self.before.to_json(),
             "after": self.after.to_json(),
@@ -123,34 +125,28 @@ def fix(
     else:
         original = _Original(loaded.proto, loaded.path)
         work = original.to_edit(shapes)
-    infer(work)
-    the_plan = plan(work, target, tables, opset)
-    engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
-    convert(work, the_plan, engine)
-    if the_plan.losses:
-        # half of it is written for another opset by now: start again and keep the opset
-        work = original.to_edit(shapes)
-        infer(work)
-        engine = Engine(work, target, tables, chosen, verify=verify, approximate=approximate)
-    engine.run()
-    tidied = tidy(work)
-    settle(work)
-    _state_output_shapes(work)
-    refresh(work)
-    after = check(work, target, tables=tables)
-    engine.changes += [
-        Change(rule, "exact", [], [], "", None)
-        for rule, count in sorted(tidied.items())
-        for _ in range(count)
-    ]
-    remaining = what_remains(after, engine, chosen, the_plan)
+    settings = _Settings(target, tables, chosen, shapes, opset, verify, approximate)
+    done = _rewrite(original, work, settings)
+    notes = []
+    if work.graph.owners and (problem := contradiction(done.result)) is not None:
+        # a branch that is never taken at these shapes need not fit them, as long as nobody looks
+        settings = replace(settings, rules=[r for r in chosen if not r.name.startswith("fold/")])
+        careful = _rewrite(original, original.to_edit(shapes), settings)
+        if contradiction(careful.result) is None:
+            done = careful
+            notes.append(
+                f"Constants were left as they are: a branch does not fit them ({problem})."
+            )
+    result, engine, the_plan = done.result, done.engine, done.plan
+    after = check(result, target, tables=tables)
+    remaining = what_remains(after, engine, settings.rules, the_plan)
     whole = None
     if verify == "model":
         whole = compare_models(
-            Model(original.proto, original.path), work, _tolerance(chosen, engine)
+            Model(original.proto, original.path), result, _tolerance(chosen, engine)
         )
     return FixReport(
-        work,
+        result,
         before,
         after,
         the_plan,
@@ -160,6 +156,74 @@ def fix(
         verify,
         whole,
         remaining,
+        notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a rewrite is to do."""
+
+    target: Target
+    tables: Tables
+    rules: Sequence[Rule]
+    shapes: Mapping[str, tuple[int, ...]] | None
+    opset: int | None
+    verify: str
+    approximate: bool
+
+    def engine(self, model: Model) -> Engine:
+        return Engine(
+            model, self.target, self.tables, self.rules,
+            verify=self.verify, approximate=self.approximate,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A rewritten model, and what rewrote it."""
+
+    result: Model
+    engine: Engine
+    plan: Plan
+
+
+def _rewrite(original: _Original, work: Model, settings: _Settings) -> _Done:
+    infer(work)
+    the_plan = plan(work, settings.target, settings.tables, settings.opset)
+    engine = settings.engine(work)
+    convert(work, the_plan, engine)
+    if the_plan.losses:
+        # half of it is written for another opset by now: start again and keep the opset
+        work = original.to_edit(settings.shapes)
+        infer(work)
+        engine = settings.engine(work)
+    changes = -1
+    while len(engine.changes) > changes:
+        changes = len(engine.changes)
+        engine.run()
+        if not _is_vague(work):
+            break
+        settle(work)
+        infer(work)  # what was folded may tell shapes, and they let more be folded
+    tidied = tidy(work)
+    settle(work)
+    _state_output_shapes(work)
+    refresh(work)
+    engine.changes += [
+        Change(rule, "exact", [], [], "", None)
+        for rule, count in sorted(tidied.items())
+        for _ in range(count)
+    ]
+    return _Done(work, engine, the_plan)
+
+
+def _is_vague(model: Model) -> bool:
+    """Whether the rank or a dim of some value is not known, not even as a symbol."""
+    return any(
+        value.shape is None or None in value.shape
+        for graph in model.graph.graphs()
+        for value in graph.values.values()
     )
 
 

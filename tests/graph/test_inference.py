@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 import graphfix
 from graphfix import UsageError
-from graphfix.graph import Model, infer
+from graphfix.graph import Model, contradiction, infer, settle
 from tests.builders import BOOL, FLOAT, INT64, external, model_of, text_model, write
 
 
@@ -525,3 +525,37 @@ def test_impossible_arithmetic_stays_unknown(node: onnx.NodeProto) -> None:
     constants = {"m": np.int64([[1, 2], [3, 4]]), "bad": np.int64([3, -7]), "far": np.int64([99])}
     proto = model_of([node], {"x": [1]}, {"y": None}, constants)
     assert inferred(proto).graph.values["y"].known is None
+
+
+def test_edits_are_inferred_inside_branches_too() -> None:
+    """A removed node no longer counts, and a computed shape in a branch tells its results."""
+    model = Model(text_model("""g (bool c, float[2,6] x) => (float[A,B] y) {
+        y = If (c) <
+            then_branch = t () => (float[K,L] p) <int64[1] last = {1}, int64[1] rest = {-1}> {
+                s = Shape(x)  n = Gather(s, last)  d = Concat<axis = 0>(n, rest)
+                p = Reshape(x, d)
+            },
+            else_branch = e () => (float[M,N] q) { q = Transpose<perm = [1, 0]>(x) }
+        >
+    }"""))  # fmt: skip
+    assert infer(model)
+    branch = model.graph.owners[0].subgraphs[0][1]
+    assert branch.values["p"].shape == (6, 2)
+    node = branch.values["p"].producer
+    assert node is not None
+    branch.remove_node(node)
+    branch.add_node(onnx.NodeProto(op_type="Relu", input=["x"], output=["p"]))
+    settle(model)
+    assert infer(model)
+    assert branch.values["p"].shape == (2, 6)
+
+
+def test_contradictions_in_branches_are_told() -> None:
+    branch = """g (bool c, float[2,{0}] x) => (float[A,B] y) {{
+        y = If (c) <
+            then_branch = t () => (float[K,L] p) {{ p = MatMul(x, x) }},
+            else_branch = e () => (float[M,N] q) {{ q = Relu(x) }}
+        >
+    }}"""
+    assert contradiction(Model(text_model(branch.format(2)))) is None
+    assert "dim" in (contradiction(Model(text_model(branch.format(3)))) or "").lower()

@@ -10,12 +10,15 @@ import jsonschema
 import numpy as np
 import onnx
 import onnx.reference
+import onnxruntime
 import pytest
 from onnx import helper
 
 import graphfix
 from graphfix.errors import UsageError
+from graphfix.graph import Model
 from graphfix.rewrite import FixReport, fix
+from graphfix.rewrite.whole import compare_models
 from graphfix.support import Target
 from tests.builders import model_of, text_model, write
 from tests.rewrite.toys import TARGET, assert_same, pair
@@ -413,3 +416,78 @@ print(max(asked, default=0.0))
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout.split()[-1]) < 1000
+
+
+# ---------------------------------------------------------------------- what shapes make constant
+
+# the length decides which branch runs; inside it, a computed shape decides the next one
+NESTED = """g (float[N,M] x) => (float[A,B] y) <int64[1] last = {1}, int64[1] six = {6}> {
+    s = Shape(x)  n = Gather(s, last)  c = Equal(n, six)
+    y = If (c) <
+        then_branch = t () => (float[E,F] p) <int64[1] two = {2}, int64[1] rest = {-1}> {
+            d = Concat<axis = 0>(two, rest)  r = Reshape(x, d)
+            rs = Shape(r)  m = Gather(rs, last)  inner = Equal(m, six)
+            p = If (inner) <
+                then_branch = tt () => (float[G,H] a) { a = Relu(r) },
+                else_branch = te () => (float[I,J] b) { b = Abs(r) }
+            >
+        },
+        else_branch = e () => (float[K,L] q) { q = Neg(x) }
+    >
+}"""
+
+
+def test_one_run_folds_all_that_shapes_decide() -> None:
+    proto = text_model(NESTED)
+    report = fix(proto, TARGET, shapes={"x": (2, 6)}, verify="model")
+    assert {n.op_type for n in report.model.proto.graph.node} <= {"Relu", "Reshape", "Identity"}
+    assert report.whole is not None and report.whole.ok is True
+    assert fix(report.model.proto, TARGET).changes == []
+
+
+DEAD_BRANCH = """g (bool c, float[N,M] x, float[6,2] w) => (float[A,B] y)
+    <int64[1] last = {1}, int64[1] six = {6}> {
+    y = If (c) <
+        then_branch = t () => (float[E,F] p) {
+            s = Shape(x)  n = Gather(s, last)  narrow = Equal(n, six)
+            h = If (narrow) <
+                then_branch = tt () => (float[G,H] a) { a = Identity(x) },
+                else_branch = te () => (float[I,J] b) { b = Transpose(x) }
+            >
+            p = MatMul(h, w)
+        },
+        else_branch = e () => (float[K,L] q) { q = Neg(x) }
+    >
+}"""
+
+
+def test_a_branch_that_does_not_fit_the_shapes_stays_loadable(
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    """Folding would show the runtime that the branch fails at these shapes: it refuses the model.
+
+    The branch may never be taken, and the original loads and runs.
+    """
+    proto = text_model(DEAD_BRANCH)
+    report = fix(proto, TARGET, shapes={"x": (2, 5)})
+    feed = {
+        "c": np.array(False),
+        "x": np.ones((2, 5), np.float32),
+        "w": np.ones((6, 2), np.float32),
+    }
+    first, second = (
+        onnxruntime.InferenceSession(p.SerializeToString()).run(None, feed)[0]
+        for p in (proto, report.model.proto)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert any("branch" in note for note in report.notes)
+    schema.validate(report.to_json())
+    fitting = fix(proto, TARGET, shapes={"x": (2, 6)})
+    assert fitting.notes == [] and "fold/constant_if" in fitting.fired()
+
+
+def test_a_result_that_does_not_load_is_not_equal() -> None:
+    before = Model(text_model("g (float[2] x) => (float[2] y) { y = Relu(x) }"))
+    after = Model(text_model("g (float[2] x) => (float[2] y) { y = Nonsense(x) }"))
+    assert compare_models(before, after, 1e-5).ok is False
+    assert compare_models(after, before, 1e-5).ok is None
