@@ -28,10 +28,12 @@ def _check_group(context: Context, group: list[Node]) -> None:
     sample = group[0]
     unregistered = context.registration(sample) is None and not context.is_custom(sample)
     constraints = [c for c in context.constraints(sample) if _is_silent(c)]
-    for node in group:
+    later = _after_conversion(context, sample) if unregistered else []
+    for node in group if constraints or later else ():
         holding = context.holding(node) if constraints else []
-        if unregistered:
-            holding = [*holding, *_after_conversion(context, node)]
+        if later:
+            view = NodeView(node, context.opset(node) or 0)
+            holding = [*holding, *((c, view) for c in later if c.when is None or c.when(view))]
         for constraint, view in holding:
             if _is_silent(constraint):
                 # a suspicion is worth a note, not an alarm
@@ -77,7 +79,8 @@ def _is_silent(constraint: Constraint) -> bool:
     return constraint.effect != "rejected" or constraint.stage == "compile"
 
 
-def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, NodeView]]:
+def _after_conversion(context: Context, node: Node) -> list[Constraint]:
+    """Return what may be computed wrongly once the node is at an opset that CANN registers."""
     operator, opset = context.operator(node), context.opset(node)
     if operator is None or opset is None:
         return []
@@ -86,11 +89,10 @@ def _after_conversion(context: Context, node: Node) -> list[tuple[Constraint, No
     below = [v for v in operator.opsets(domain, release) if v < opset]
     if not below:
         return []
-    view = NodeView(node, opset)
     return [
-        (c, view)
+        c
         for c in operator.constraints_at(domain, below[-1], release)
-        if c.effect == "miscompiled" and opset not in c.opsets and (c.when is None or c.when(view))
+        if c.effect == "miscompiled" and opset not in c.opsets
     ]
 
 

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from graphfix.analysis.context import Context
-from graphfix.analysis.findings import Order
 from graphfix.analysis.parser import order
 from graphfix.graph import Graph, Node
 from graphfix.support.tables import Operator
@@ -29,8 +28,9 @@ def check_precheck(context: Context, graph: Graph, rank: int, inputs: list[str])
             and context.registration(sample) is None
             and not context.is_custom(sample)
         ):
+            said = _unregistered(context, sample)
             for node in group:
-                _unregistered(context, node, (rank, order.PRECHECK, first + node.position))
+                context.add(node=node, order=(rank, order.PRECHECK, first + node.position), **said)
 
 
 def _check_names(context: Context, graph: Graph, rank: int, inputs: list[str]) -> None:
@@ -67,68 +67,57 @@ def _duplicate(
     context.findings[-1].node, context.findings[-1].op_type = name, op_type
 
 
-def _unregistered(context: Context, node: Node, where: Order) -> None:
+def _unregistered(context: Context, node: Node) -> dict[str, Any]:
+    """Return what is found of every node of an operator that the parser does not know."""
     release, opset = context.target.release, context.opset(node)
     domain, op = node.domain or "ai.onnx", node.op_type
     operator = context.operator(node)
     opsets = operator.opsets(domain, release.name) if operator is not None else []
-    details: dict[str, Any] = {
+    found: dict[str, Any] = {
         "error_code": "not_registered",
-        "order": where,
         "certainty": "high",
         "evidence": f"registrations of the ONNX plugins, op_support ({domain}::{opset}::{op})",
     }
     if (domain, op) in context.model.functions:
-        context.add(
-            "function-call",
-            f"{domain}::{op} is a function of the model itself; the parser knows no functions.",
-            node,
-            headline="calls of model-local functions",
-            fix="inline",
-            **details,
-        )
-    elif opsets:
-        near = opset is not None and opset > max(opsets)
-        context.add(
-            "opset-not-registered",
-            f"{op} at opset {opset}: CANN registers it at {_ranges(opsets)} only.",
-            node,
-            headline=f"opset {opset}: "
-            + (
-                "CANN registers 8-18 only"
-                if near and max(opsets) == 18 and domain == "ai.onnx"
-                else f"{op} is registered at {_ranges(opsets)} only"
-            ),
-            facts={"opsets": opsets},
-            fix="opset",
-            **details,
-        )
-    elif op in _CONTROL_FLOW and domain == "ai.onnx":
-        context.add(
-            "control-flow",
-            f"{op} has neither an adapter nor a plugin.",
-            node,
-            headline=f"{op}: no adapter, no plugin",
-            **details,
-        )
-    elif domain != "ai.onnx":
-        _foreign(context, node, domain, operator, details)
-    else:
-        instead = operator.instead if operator is not None else ""
-        known = operator is not None and operator.standard
-        context.add(
-            "op-not-registered",
-            f"{op} is registered at no opset."
-            if known
-            else f"{op} is no operator that ONNX or CANN knows.",
-            node,
-            headline=f"{op} is registered at no opset",
-            remedy=f"instead: {instead}"
-            if instead
-            else "write it out, cut it off, or add a custom operator",
-            fix=_rule_for(context, op, operator.fix if operator is not None else ""),
-            **details,
-        )
+        return found | {
+            "slug": "function-call",
+            "message": f"{domain}::{op} is a function of the model itself; the parser knows no "
+            "functions.",
+            "headline": "calls of model-local functions",
+            "fix": "inline",
+        }
+    if opsets:
+        ranges = _ranges(opsets)
+        is_beyond = opset is not None and opset > max(opsets) == 18 and domain == "ai.onnx"
+        only = "CANN registers 8-18 only" if is_beyond else f"{op} is registered at {ranges} only"
+        return found | {
+            "slug": "opset-not-registered",
+            "message": f"{op} at opset {opset}: CANN registers it at {ranges} only.",
+            "headline": f"opset {opset}: {only}",
+            "facts": {"opsets": opsets},
+            "fix": "opset",
+        }
+    if op in _CONTROL_FLOW and domain == "ai.onnx":
+        return found | {
+            "slug": "control-flow",
+            "message": f"{op} has neither an adapter nor a plugin.",
+            "headline": f"{op}: no adapter, no plugin",
+        }
+    if domain != "ai.onnx":
+        return found | _foreign(context, node, domain, operator)
+    instead = operator.instead if operator is not None else ""
+    known = operator is not None and operator.standard
+    return found | {
+        "slug": "op-not-registered",
+        "message": f"{op} is registered at no opset."
+        if known
+        else f"{op} is no operator that ONNX or CANN knows.",
+        "headline": f"{op} is registered at no opset",
+        "remedy": f"instead: {instead}"
+        if instead
+        else "write it out, cut it off, or add a custom operator",
+        "fix": _rule_for(context, op, operator.fix if operator is not None else ""),
+    }
 
 
 def _rule_for(context: Context, op_type: str, named: str) -> str | None:
@@ -139,19 +128,17 @@ def _rule_for(context: Context, op_type: str, named: str) -> str | None:
 
 
 def _foreign(
-    context: Context, node: Node, domain: str, operator: Operator | None, details: dict[str, Any]
-) -> None:
+    context: Context, node: Node, domain: str, operator: Operator | None
+) -> dict[str, Any]:
     remedy = "export without this domain, or write the operator out"
     if operator is not None and operator.registration("ai.onnx", 13, context.target.release.name):
         remedy = f"CANN knows {node.op_type} in the domain ai.onnx"
-    context.add(
-        "domain-not-registered",
-        f"No plugin registers {domain}::{node.op_type}.",
-        node,
-        headline=f"{domain}: no plugin for {node.op_type}",
-        remedy=remedy,
-        **details,
-    )
+    return {
+        "slug": "domain-not-registered",
+        "message": f"No plugin registers {domain}::{node.op_type}.",
+        "headline": f"{domain}: no plugin for {node.op_type}",
+        "remedy": remedy,
+    }
 
 
 def _ranges(versions: list[int]) -> str:
