@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cache
 
 import onnx
 import onnx.checker
@@ -94,6 +95,7 @@ def _needs_rewrite(op_type: str, source: int, opset: int, target: Target, tables
     return new is None or (old != new and not _same_signature(op_type, source, opset))
 
 
+@cache
 def _since(op_type: str, opset: int) -> int | None:
     try:
         schema = onnx.defs.get_schema(op_type, max_inclusive_version=opset, domain="")
@@ -108,12 +110,19 @@ def convert(model: Model, chosen: Plan, engine: Engine) -> None:
         return
     model.emit_opset = chosen.target
     fits: dict[Hashable, bool] = {}
-    engine.run(converting_from=chosen.source, only=lambda node: _is_odd(node, chosen, fits))
+    odd: dict[Node, bool] = {}
+
+    def is_odd(node: Node) -> bool:
+        if node not in odd:
+            odd[node] = _is_odd(node, chosen, fits)
+        return odd[node]
+
+    engine.run(converting_from=chosen.source, only=is_odd)
     for graph in model.graph.graphs():
         for node in graph.nodes:
             if node in engine.added or not node.is_standard or node.op_type == "Constant":
                 continue
-            if _is_odd(node, chosen, fits):
+            if is_odd(node):
                 _adapt(node, graph, chosen, engine)
             else:
                 chosen.relabelled += 1
@@ -173,6 +182,7 @@ def _valid(model: onnx.ModelProto) -> bool:
     return True
 
 
+@cache
 def _same_signature(op_type: str, source: int, opset: int) -> bool:
     """Whether only the list of allowed types differs between two versions of an operator."""
     a = onnx.defs.get_schema(op_type, max_inclusive_version=source, domain="")

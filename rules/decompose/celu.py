@@ -20,6 +20,7 @@ class DecomposeCelu(Rule):
     roots = ("Celu",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
+    is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire on every Celu of a known float type whose alpha is positive."""

@@ -20,6 +20,7 @@ class DecomposeGelu(Rule):
     roots = ("Gelu",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
+    is_local = True
     tolerance = 3e-6
 
     def match(self, node: Node, graph: Graph) -> Site | No:

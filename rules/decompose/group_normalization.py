@@ -34,6 +34,7 @@ class DecomposeGroupNormalization(Rule):
     roots = ("GroupNormalization",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
+    is_local = True
     tolerance = 5e-4
 
     def match(self, node: Node, graph: Graph) -> Site | No:

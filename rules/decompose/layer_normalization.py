@@ -26,6 +26,7 @@ class DecomposeLayerNormalization(Rule):
     roots = ("LayerNormalization",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102", "LayerNormalization/bias-type")
+    is_local = True
     tolerance = 1e-5
 
     def match(self, node: Node, graph: Graph) -> Site | No:

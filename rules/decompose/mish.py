@@ -18,6 +18,7 @@ class DecomposeMish(Rule):
     roots = ("Mish",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
+    is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire on every Mish of a known float type."""

@@ -19,6 +19,7 @@ class DecomposeRMSNormalization(Rule):
     roots = ("RMSNormalization",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
+    is_local = True
     tolerance = 3e-6
 
     def match(self, node: Node, graph: Graph) -> Site | No:

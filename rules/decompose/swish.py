@@ -17,6 +17,7 @@ class DecomposeSwish(Rule):
     roots = ("Swish",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
+    is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire on every Swish of a known float type."""

@@ -17,6 +17,7 @@ class ClipBounds(Rule):
     roots = ("Clip",)
     exactness = Exactness.ROUNDING
     fixes = ("Clip/no-bounds",)
+    is_local = True
     tolerance = 0.0
 
     def match(self, node: Node, graph: Graph) -> Site | No:

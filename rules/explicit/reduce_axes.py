@@ -42,6 +42,7 @@ class ReduceAxes(Rule):
         "ReduceProd/noop-8.1",
         "ReduceSumSquare/noop-8.1",
     )
+    is_local = True
     tolerance = 5e-6
 
     def match(self, node: Node, graph: Graph) -> Site | No:

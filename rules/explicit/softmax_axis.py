@@ -27,6 +27,7 @@ class SoftmaxAxis(Rule):
         "Hardmax/axis-omitted",
         "Hardmax/axis-flattening",
     )
+    is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire where the node's opset and the one to write for are not both 13 or later."""

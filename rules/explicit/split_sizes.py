@@ -23,6 +23,7 @@ class SplitSizes(Rule):
         "Split/num-outputs-dynamic",
         "Split/num-outputs-uneven",
     )
+    is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire on a Split without lengths whose dim at the axis is a number."""

@@ -16,6 +16,7 @@ class TransposePerm(Rule):
 
     roots = ("Transpose",)
     fixes = ("Transpose/perm",)
+    is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire on a Transpose without perm whose rank is known."""
