@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", action="append", default=[], metavar="[NAME=]FILE",
         help="input data: NAME=FILE, or a folder or .npz that holds all; may be repeated; what is "
         "not given is seeded random data that fits its use")  # fmt: skip
+    add("--input-b", action="append", default=[], metavar="[NAME=]FILE",
+        help="data that B gets as it is, such as the pixels of an OM with AIPP")  # fmt: skip
     add("--samples", type=int, default=1, metavar="N", help="how many inputs (default 1)")
     add("--seed", type=int, default=0, metavar="N", help="of the random inputs (default 0)")
     add("--shape", action="append", default=[], metavar="NAME=D,D,...",
@@ -44,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ONNX Runtime's graph optimizations for B (default off)")  # fmt: skip
     add("--provider", action="append", default=[], metavar="NAME",
         help="execution provider of ONNX Runtime for B; may be repeated")  # fmt: skip
+    add("--device", type=int, default=0, metavar="N", help="the NPU that runs an .om (default 0)")
+    add("--aipp", type=Path, metavar="FILE",
+        help="settings of an OM's dynamic AIPP, an atc --insert_op_conf file")  # fmt: skip
     add("--atol", type=float, metavar="X", help="absolute tolerance (default by dtype)")
     add("--rtol", type=float, metavar="X", help="relative tolerance (default by dtype)")
     add("--cosine", type=float, metavar="X",
@@ -69,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
         options.a,
         options.b,
         inputs=options.input,
+        inputs_b=options.input_b,
         samples=options.samples,
         seed=options.seed,
         shapes=shapes_of(options.shape),
@@ -81,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
         tolerance=Tolerance(*chosen) if any(c is not None for c in chosen) else None,
         save_inputs=options.save_inputs,
         save_outputs=options.save_outputs,
+        device=options.device,
+        aipp=options.aipp,
     )
     if options.format == "json":
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -118,6 +126,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--samples {options.samples}: at least one is needed.")
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed}: give a whole number from 0 on.")
+    if options.device < 0:
+        raise UsageError(f"--device {options.device}: give a number from 0 on.")
     for name in ("atol", "rtol"):
         number = getattr(options, name)
         if number is not None and not number >= 0:

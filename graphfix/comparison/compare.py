@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from graphfix.comparison.sides import (
 from graphfix.errors import UsageError
 from graphfix.graph import infer
 
+Inputs: TypeAlias = "Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]]"
+
 
 @dataclass(frozen=True)
 class Output:
@@ -41,7 +43,10 @@ class Output:
 
 @dataclass
 class Comparison:
-    """What compare found. `stopped` says why not all was compared; what was stays."""
+    """What compare found. `stopped` says why not all was compared; what was stays.
+
+    `notes` are things to know that change no verdict.
+    """
 
     a: str
     b: str
@@ -51,6 +56,7 @@ class Comparison:
     outputs: list[Output] = field(default_factory=list)
     layers: LayerReport | None = None
     stopped: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -68,6 +74,7 @@ class Comparison:
             "inputs": self.inputs,
             "tolerance": _thresholds(self.tolerance),
             "stopped": self.stopped,
+            "notes": self.notes,
             "outputs": [
                 {
                     "name": o.name,
@@ -93,7 +100,8 @@ def compare(
     a: Side,
     b: Side,
     *,
-    inputs: Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]] = (),
+    inputs: Inputs = (),
+    inputs_b: Inputs = (),
     samples: int = 1,
     seed: int = 0,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -106,6 +114,8 @@ def compare(
     tolerance: Tolerance | None = None,
     save_inputs: Path | None = None,
     save_outputs: Path | None = None,
+    device: int = 0,
+    aipp: Path | None = None,
 ) -> Comparison:
     """Run two sides on the same inputs and say how far they are apart.
 
@@ -114,6 +124,7 @@ def compare(
         b: the other side: also an .om, or a saved file or folder.
         inputs: arrays by input name, one dict per sample, or texts as --input takes them
             (`NAME=FILE`, a folder, an .npz); what is not given is made up.
+        inputs_b: what `b` is fed as it is, where that is not to be derived from `inputs`.
         samples: how many inputs to run; `seed` decides the made-up data.
         shapes: static dims for inputs with open ones.
         layers: compare every intermediate value that has a match, in chunks under `memory` bytes.
@@ -122,16 +133,23 @@ def compare(
         optimize, providers: of ONNX Runtime for `b`; `a` is computed node by node on the CPU.
         tolerance: one for all dtypes; left out, metrics.DEFAULTS.
         save_inputs, save_outputs: folders to write .npy files into, one folder per sample.
+        device: the NPU that runs an .om, by its number.
+        aipp: settings of an OM's dynamic AIPP, an ATC --insert_op_conf file.
 
     Raises:
         UsageError for sides that do not fit each other, RuntimeFailed where nothing could be run.
     """
     with (
-        open_side(a) as one,
-        open_side(b, optimize=optimize, providers=providers, original=one) as two,
+        open_side(a, device=device, aipp=aipp) as one,
+        open_side(
+            b, optimize=optimize, providers=providers, original=one, device=device, aipp=aipp
+        ) as two,
     ):
         run = _Run(one, two, by_order, tolerance, save_outputs, memory, layers, bisect)
-        return run.compare(inputs, samples, seed, shapes, save_inputs)
+        report = run.compare(inputs, inputs_b, samples, seed, shapes, save_inputs)
+    for side in (one, two):
+        report.notes += [f"{side.name}: {text}" for text in getattr(side, "not_released", ())]
+    return report
 
 
 @dataclass
@@ -149,7 +167,8 @@ class _Run:
 
     def compare(
         self,
-        inputs: Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
+        inputs: Inputs,
+        inputs_b: Inputs,
         count: int,
         seed: int,
         shapes: Mapping[str, tuple[int, ...]] | None,
@@ -162,13 +181,21 @@ class _Run:
         if isinstance(b, Saved):
             self._check_saved(b, given, count)
             count = b.count
-        feeds = samples_for(a, b, self.names, given=given, count=count, seed=seed, shapes=shapes)
+        other = _arrays(inputs_b, b, "--input-b")
+        feeds = samples_for(
+            a, b, self.names, given=given, count=count, seed=seed, shapes=shapes, other=other
+        )
         for sample in feeds:
             feeds_for(b, sample, self.names)
         if save_inputs is not None:
             for index, arrays in enumerate(feeds):
                 write_arrays(_folder(save_inputs, index, len(feeds)), arrays)
         report = Comparison(a.name, b.name, self.tolerance, len(feeds), _described(feeds[0]))
+        report.notes += [
+            f"input {port.name}: both sides get what the OM's AIPP makes of whole pixels"
+            for port in b.inputs
+            if port.encoding is not None and port.name not in feeds[0].other
+        ]
         if self.layers or self.bisect:
             self._infer(feeds[0])
             report.layers = self._layers(feeds)
@@ -242,15 +269,12 @@ def _badness(output: Output) -> tuple[bool, float, float]:
     return (not m.passed, m.beyond, m.max_abs or 0.0)
 
 
-def _arrays(
-    inputs: Sequence[str] | Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
-    a: Runtime,
-) -> list[Arrays]:
+def _arrays(inputs: Inputs, a: Runtime, option: str = "--input") -> list[Arrays]:
     if isinstance(inputs, Mapping):
         return [{n: np.asarray(v) for n, v in inputs.items()}]
     texts = [i for i in inputs if isinstance(i, str)]
     if texts:
-        return user_inputs(texts, a)
+        return user_inputs(texts, a, option)
     return [{n: np.asarray(v) for n, v in i.items()} for i in inputs if isinstance(i, Mapping)]
 
 

@@ -20,6 +20,7 @@ from graphfix.comparison.matching import Pair, inner_values, match
 from graphfix.comparison.metrics import Metrics, Tolerance, finite, measure
 from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
+from graphfix.comparison.sides import values_of
 from graphfix.errors import UsageError
 from graphfix.graph import Model, Node, Value
 
@@ -107,8 +108,8 @@ def pair_values(a: Runtime, b: Runtime) -> tuple[list[Pair], int]:
         pairs = match(a.model, b.model)
     else:
         available = getattr(b, "values", None)
-        names = set(available()) if available is not None else set(b.outputs)
-        pairs = [Pair(v, v.name, "name") for v in values if v.name in names]
+        names = values_of(available() if available is not None else b.outputs, a)
+        pairs = [Pair(v, names[v.name], "name") for v in values if v.name in names]
     # ONNX Runtime for Python hands out no bfloat16, and would refuse the whole dump
     pairs = [pair for pair in pairs if pair.value.dtype != "bfloat16"]
     return pairs, len(values) - len(pairs)

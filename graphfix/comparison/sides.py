@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -29,8 +30,13 @@ def open_side(
     optimize: bool = False,
     providers: Sequence[str] = (CPU,),
     original: Runtime | None = None,
+    device: int = 0,
+    aipp: Path | None = None,
 ) -> Runtime:
-    """Return the runtime of a model, an .om or saved data; `original` is the first side."""
+    """Return the runtime of a model, an .om or saved data; `original` is the first side.
+
+    `device` is the NPU that runs an .om, `aipp` the settings of its dynamic AIPP.
+    """
     if isinstance(what, onnx.ModelProto):
         what = Model(what)
     if isinstance(what, Model):
@@ -39,7 +45,10 @@ def open_side(
         return what
     path = Path(what)
     if path.suffix == ".om":
-        return _open_om(path)
+        from graphfix.comparison.runtimes.aipp import read_config
+        from graphfix.comparison.runtimes.om import OmRuntime
+
+        return OmRuntime(path, device=device, aipp=read_config(aipp) if aipp is not None else None)
     if path.suffix in SUFFIXES or path.is_dir():
         if original is None:
             raise UsageError(
@@ -50,13 +59,6 @@ def open_side(
     return OnnxRuntime(load(path), optimize=optimize, providers=providers)
 
 
-def _open_om(path: Path) -> Runtime:
-    import importlib
-
-    om: Runtime = importlib.import_module("graphfix.comparison.runtimes.om").OmRuntime(path)
-    return om
-
-
 def pair_outputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
     """Return output of `a` -> output of `b`. Raises UsageError when they do not pair."""
     if by_order:
@@ -65,7 +67,8 @@ def pair_outputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
                 f"--by-order: {a.name} has {len(a.outputs)} outputs, {b.name} {len(b.outputs)}."
             )
         return dict(zip(a.outputs, b.outputs, strict=True))
-    missing = [name for name in a.outputs if name not in b.outputs]
+    theirs = values_of(b.outputs, a)
+    missing = [name for name in a.outputs if name not in theirs]
     if missing and isinstance(b, Saved):
         raise UsageError(
             f"{b.path}: holds nothing for output {_list(missing)}. Name the files after the "
@@ -76,7 +79,29 @@ def pair_outputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
             f"{b.name} has no output {_list(missing)}: it has {_list(b.outputs)}. Where they are "
             "the same in the same order, give --by-order."
         )
-    return {name: name for name in a.outputs}
+    return {name: theirs[name] for name in a.outputs}
+
+
+# as acl.mdl.get_output_name_by_index tells them of an ONNX model: node, position, and the output's
+# own name unless ATC was given --out_nodes
+_OM_OUTPUT = re.compile(r"(?P<node>.+?):(?P<position>\d+)(?::(?P<value>.+))?")
+
+
+def values_of(outputs: Sequence[str], a: Runtime) -> dict[str, str]:
+    """Return value of the original -> output of the other side, by the name that an OM makes."""
+    found = {name: name for name in outputs}
+    model = a.model if isinstance(a, OnnxRuntime) else None
+    nodes = {n.name: n for n in model.graph.nodes if n.name} if model is not None else {}
+    for name in outputs:
+        parts = _OM_OUTPUT.fullmatch(name)
+        if parts is None:
+            continue
+        node, position = nodes.get(parts["node"]), int(parts["position"])
+        if parts["value"] is not None:
+            found.setdefault(parts["value"], name)
+        elif node is not None and position < len(node.outputs):
+            found.setdefault(node.outputs[position], name)
+    return found
 
 
 def pair_inputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
@@ -93,14 +118,25 @@ def pair_inputs(a: Runtime, b: Runtime, by_order: bool) -> dict[str, str]:
     return {port.name: port.name for port in b.inputs}
 
 
+class Sample(dict[str, np.ndarray]):
+    """What the original is fed, by name; `other` is what the other side gets as it is."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
+        super().__init__(arrays)
+        self.other = other
+
+
 def feeds_for(b: Runtime, feeds: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Arrays:
     """Return the inputs of the other side: its names, its dtype where ATC narrowed it."""
     result = {}
+    own = feeds.other if isinstance(feeds, Sample) else {}
     for port in b.inputs:
-        array = feeds[names[port.name]]
-        form = read_form(port)
-        if form is not None and form[0] != array.dtype:
-            array = array.astype(form[0])
+        if port.name in own:
+            array = own[port.name]
+        elif port.encoding is not None:
+            array = port.encoding.encode(feeds[names[port.name]])
+        else:
+            array = _narrow(b, port, feeds[names[port.name]])
         if port.shape is not None and not _fits(port.shape, array.shape):
             raise UsageError(
                 f"{b.name}: input {port.name} is declared as {_text(port.shape)}, but is fed "
@@ -108,6 +144,19 @@ def feeds_for(b: Runtime, feeds: Mapping[str, np.ndarray], names: Mapping[str, s
             )
         result[port.name] = array
     return result
+
+
+def _narrow(b: Runtime, port: Port, array: np.ndarray) -> np.ndarray:
+    form = read_form(port)
+    if form is None or form[0] == array.dtype:
+        return array
+    narrow = array.astype(form[0])
+    if array.dtype.kind in "iu" and narrow.dtype.kind in "iu" and (narrow != array).any():
+        raise UsageError(
+            f"{b.name}: input {port.name} is {form[0].name}, which does not hold all values that "
+            f"the original is fed ({array.min()} to {array.max()}). Give smaller ones with --input."
+        )
+    return narrow
 
 
 def samples_for(
@@ -119,28 +168,43 @@ def samples_for(
     count: int = 1,
     seed: int = 0,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> list[Arrays]:
+    other: Sequence[Arrays] = (),
+) -> list[Sample]:
     """Return what the original is fed: the user's arrays, and seeded data for all other inputs.
 
     Open dims take those of `shapes`, of the given arrays, of the other side's static ports, or the
-    first size at which the original runs.
+    first size at which the original runs. `other` is what the other side gets as it is.
     """
     shapes = dict(shapes or {})
     _check_shapes(a, shapes)
     for arrays in given:
         _check_given(a, arrays)
-    theirs = {names[p.name]: p.shape for p in b.inputs}
+    theirs = {names[p.name]: p for p in b.inputs}
     ports = [Port(p.name, p.dtype, _narrowed(p, theirs.get(p.name))) for p in a.inputs]
     means = meanings(a.model) if isinstance(a, OnnxRuntime) else {}
     total = max(count, len(given))
 
-    def made(index: int, size: int) -> Arrays:
+    def made(index: int, size: int) -> Sample:
         user = given[index % len(given)] if given else {}
         fixed = {**shapes, **{n: tuple(array.shape) for n, array in user.items()}}
+        fixed = {**_gear(a, b, theirs, fixed), **fixed}
         random = sample(ports, bind(ports, fixed, size), [seed, index], means)
-        return {**random, **user}
+        result = Sample({**random, **user}, other[index % len(other)] if other else {})
+        for name, port in theirs.items():
+            if port.encoding is not None and port.name not in result.other:
+                # both sides see what can be encoded; made-up data fills the whole range
+                like = result[name]
+                pixels = port.encoding.encode(like)
+                if name not in user:
+                    rng = np.random.default_rng([seed, index])
+                    pixels = rng.integers(0, 256, pixels.shape).astype(pixels.dtype)
+                result[name] = port.encoding.decode(pixels, like)
+        return result
 
-    rest = [p for p in ports if p.name not in shapes and not (given and p.name in given[0])]
+    fixed = set(shapes) | set(given[0] if given else ())
+    rest = [p for p in ports if p.name not in fixed]
+    if any(port.choices for port in theirs.values()):
+        rest = [p for p in rest if p.name not in theirs or not theirs[p.name].choices]
     if not is_open(rest):
         return [made(i, SIZES[0]) for i in range(total)]
     if isinstance(a, OnnxRuntime):
@@ -162,13 +226,52 @@ def samples_for(
     )
 
 
-def _narrowed(port: Port, other: Shape | None) -> Shape | None:
+def _narrowed(port: Port, other: Port | None) -> Shape | None:
     """Return a port's shape with what the other side fixes."""
-    if port.shape is None or other is None or len(other) != len(port.shape):
+    if port.shape is None or other is None or other.shape is None:
+        return port.shape
+    shape = other.shape
+    if other.encoding is not None:
+        sizes = [d if isinstance(d, int) else None for d in shape]
+        shape = other.encoding.decoded_shape(sizes, port.shape)
+    if len(shape) != len(port.shape):
         return port.shape
     return tuple(
         o if isinstance(o, int) and not isinstance(d, int) else d
-        for d, o in zip(port.shape, other, strict=True)
+        for d, o in zip(port.shape, shape, strict=True)
+    )
+
+
+def _gear(
+    a: Runtime, b: Runtime, theirs: Mapping[str, Port], fixed: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return static shapes for the inputs of which the other side takes only some.
+
+    The first of its choices that fits what is fixed; {} where it has none. Raises UsageError.
+    """
+    count = max((len(port.choices) for port in theirs.values()), default=0)
+    own = {port.name: port.shape for port in a.inputs}
+    tried = []
+    for position in range(count):
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, port in theirs.items():
+            shape: Sequence[int | str | None] = port.choices[position]
+            declared = own.get(name)
+            if port.encoding is not None and declared is not None:
+                shape = port.encoding.decoded_shape(port.choices[position], declared)
+            shapes[name] = tuple(d if isinstance(d, int) else -1 for d in shape)
+        tried.append(" ".join(f"{n}={','.join(map(str, s))}" for n, s in shapes.items()))
+        if all(
+            fixed.get(name, shape) == shape and ((d := own.get(name)) is None or _fits(d, shape))
+            for name, shape in shapes.items()
+        ):
+            return shapes
+    if not count:
+        return {}
+    more = " ..." if count > 6 else ""
+    raise UsageError(
+        f"{b.name} was built for these sizes only: {'; '.join(tried[:6])}{more}. The original or "
+        "--shape and --input ask for another. Bind one of those with --shape."
     )
 
 
@@ -182,7 +285,7 @@ def _text(shape: Shape) -> str:
     return "[" + ",".join("?" if d is None else str(d) for d in shape) + "]"
 
 
-def user_inputs(texts: Sequence[str], a: Runtime) -> list[Arrays]:
+def user_inputs(texts: Sequence[str], a: Runtime, option: str = "--input") -> list[Arrays]:
     """Read --input: NAME=FILE, or a folder or .npz that holds all. Returns one dict per sample."""
     ports = {port.name: port for port in a.inputs}
     forms = {n: form for n, p in ports.items() if (form := read_form(p)) is not None}
@@ -190,7 +293,7 @@ def user_inputs(texts: Sequence[str], a: Runtime) -> list[Arrays]:
     for text in texts:
         name, equals, file = text.rpartition("=")
         if equals and name not in ports:
-            raise UsageError(f"--input {text}: no input is called {name}. {nearest(name, ports)}")
+            raise UsageError(f"{option} {text}: no input is called {name}. {nearest(name, ports)}")
         saved = Saved(Path(file), [name] if equals else list(ports))
         saved.forms = forms
         for index in range(saved.count):
@@ -198,8 +301,8 @@ def user_inputs(texts: Sequence[str], a: Runtime) -> list[Arrays]:
             arrays = saved.run({}, [name] if equals else list(ports))
             if not arrays:
                 raise UsageError(
-                    f"--input {text}: holds no input of the model ({_list(list(ports))}). Name "
-                    "the files after the inputs, or give --input NAME=FILE."
+                    f"{option} {text}: holds no input of the model ({_list(list(ports))}). Name "
+                    f"the files after the inputs, or give {option} NAME=FILE."
                 )
             if index == len(result):
                 result.append({})

@@ -32,6 +32,8 @@ def render(report: Comparison, command: str = "graphfix compare A B") -> str:
     if report.layers is not None:
         lines += [*_layers(report.layers, "simple"), ""]
     lines += _wrapped(_verdict(report))
+    for note in report.notes:
+        lines += _wrapped(f"Note: {note}")
     if report.stopped is not None:
         lines += _wrapped(f"Stopped: {report.stopped} What came before it stands above.")
     if not report.passed and report.layers is None:
@@ -46,6 +48,7 @@ def render_markdown(report: Comparison) -> str:
     if report.layers is not None:
         lines += [*_layers(report.layers, "github"), ""]
     lines.append(_verdict(report))
+    lines += [f"\nNote: {note}" for note in report.notes]
     if report.stopped is not None:
         lines.append(f"\nStopped: {report.stopped}")
     return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
@@ -20,13 +20,35 @@ class RuntimeFailed(GraphfixError):
     """A runtime that cannot load its model, or stopped while it ran; what came before is kept."""
 
 
+class Encoding(Protocol):
+    """How an input is made of the original's: the pixels of an image that AIPP prepares, say."""
+
+    def encode(self, array: np.ndarray) -> np.ndarray:
+        """Return what is fed for the original's input. Raises UsageError where it cannot."""
+        ...
+
+    def decode(self, pixels: np.ndarray, like: np.ndarray) -> np.ndarray:
+        """Return the original's input that `encode` turns into this; in the form of `like`."""
+        ...
+
+    def decoded_shape(self, shape: Sequence[int | None], own: Shape) -> Shape:
+        """Return the shape of the original's input for that of the other; `own` is declared."""
+        ...
+
+
 @dataclass(frozen=True)
 class Port:
-    """An input or output: its name, dtype and shape (ints, symbols, None where unknown)."""
+    """An input or output: its name, dtype and shape (ints, symbols, None where unknown).
+
+    `choices` are the static shapes that it may have, where only some are possible: those at the
+    same position belong together in all inputs.
+    """
 
     name: str
     dtype: str | None
     shape: Shape | None
+    choices: tuple[tuple[int, ...], ...] = field(default=(), kw_only=True)
+    encoding: Encoding | None = field(default=None, kw_only=True)
 
 
 def ports_of(model: Model) -> list[Port]:
