@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphfix.graph import Graph, Node, Value, dtypes
 
 # the result is the input's own memory (GE-local operators without a kernel, 8.1.RC1)
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
+_WIDTHS = {dtypes.NAMES[number]: width for number, width in dtypes.BITS.items()}
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Measured:
     peak: int = 0
     no_reuse: int = 0
     at: str = ""
-    live: list[Value] = field(default_factory=list)
+    live: set[Value] = field(default_factory=set)
     tensors: list[tuple[int, Value]] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
 
@@ -35,8 +35,8 @@ class Measured:
         return size
 
     def sizes(self, count: int) -> list[tuple[int, Value]]:
-        """Return the largest tensors, the largest first."""
-        return sorted(self.tensors, key=lambda t: (-t[0], t[1].name))[:count]
+        """Return the largest tensors, the largest first, of equal ones those at the peak."""
+        return sorted(self.tensors, key=lambda t: (-t[0], t[1] not in self.live))[:count]
 
 
 def size_of(value: Value, bits: Mapping[str, int]) -> int | None:
@@ -44,60 +44,71 @@ def size_of(value: Value, bits: Mapping[str, int]) -> int | None:
 
     `bits` says how wide the elements of a dtype are; others keep their own width.
     """
-    number = dtypes.NUMBERS.get(value.dtype or "")
-    if value.kind != "tensor" or number is None or value.shape is None:
+    shape, dtype = value.shape, value.dtype
+    if shape is None or dtype is None or value.kind != "tensor":
         return None
-    width = bits.get(value.dtype or "", dtypes.BITS.get(number))
-    if width is None or any(not isinstance(d, int) for d in value.shape):
+    width = bits.get(dtype) or _WIDTHS.get(dtype)
+    if width is None:
         return None
-    return (math.prod(d for d in value.shape if isinstance(d, int)) * width + 7) // 8
+    count = 1
+    for dim in shape:
+        if not isinstance(dim, int):
+            return None
+        count *= dim
+    return (count * width + 7) // 8
 
 
 def measure(graph: Graph, bits: Mapping[str, int]) -> Measured:
     """Walk a graph once; the time grows with nodes and edges."""
     result = Measured()
-    steps = [n for n in graph.ordered() if not _is_folded(n)]
-    place = {id(node): index for index, node in enumerate(steps)}
-    root = _roots(steps)
-    born: dict[int, tuple[Value, int, int]] = {}  # value -> itself, its bytes, its first step
-    dies: dict[int, int] = {}
-    end = len(steps)
+    steps: list[tuple[Node, list[Value]]] = []
+    place: dict[Node, int] = {}
+    for node in graph.ordered():
+        given = [value for value in node.results() if value is not None]
+        if not _is_folded(node, given):
+            place[node] = len(steps)
+            steps.append((node, given))
+    views = _views(node for node, _ in steps)
+    born: dict[Value, int] = {}  # the step from which on a tensor exists, -1 for inputs
+    size: dict[Value, int] = {}
+    dies: dict[Value, int] = {}
 
     def is_born(value: Value, step: int) -> None:
-        size = result.add(value, bits)
-        born[id(value)] = (value, size, step)
-        dies[id(value)] = max(step, 0)
-        result.no_reuse += size
+        if value not in born:
+            born[value], dies[value] = step, max(step, 0)
+            size[value] = result.add(value, bits)
 
     for name in graph.inputs:
-        value = graph.values[name]
-        if value.constant is None and root(value) is value:
-            is_born(value, -1)
-    for index, node in enumerate(steps):
-        for value in _results(node):
-            if root(value) is value and not value.is_constant:
+        if graph.values[name].constant is None:
+            is_born(graph.values[name], -1)
+    for index, (_, given) in enumerate(steps):
+        for value in given:
+            if value not in views and not value.is_constant:
                 is_born(value, index)
     for value in graph.values.values():
-        source = root(value)
-        if id(source) in born:
-            dies[id(source)] = max(dies[id(source)], _last_use(value, graph, place, end))
-    _weigh(graph, steps, bits, result)
+        source = views.get(value, value)
+        if source in born:
+            last = len(steps) if value.is_output else _last_use(value, graph, place)
+            dies[source] = max(dies[source], last)
+        elif value.is_constant and _is_read(value, graph, place):
+            result.weights += result.add(value, bits)
     freed: dict[int, int] = {}
-    for key, last in dies.items():
-        freed[last] = freed.get(last, 0) + born[key][1]
-    live = sum(size for _, size, step in born.values() if step < 0)
+    for value, last in dies.items():
+        freed[last] = freed.get(last, 0) + size[value]
+    result.no_reuse = sum(size.values())
+    live = sum(size[value] for value, step in born.items() if step < 0)
     result.peak, peak_step = live, -1
-    for index, node in enumerate(steps):
-        given = [v for v in _results(node) if id(v) in born]
-        live += sum(born[id(v)][1] for v in given)
-        inner = _inner(node, bits, result)
+    for index, (node, given) in enumerate(steps):
+        own = {views.get(v, v) for v in node.values if v is not None}
+        own.update(views.get(v, v) for v in given)
+        inner = _inner(node, bits, result) if node.subgraphs else 0
+        live += sum(size[v] for v in given if born.get(v) == index)
         if live + inner > result.peak:
             result.peak, peak_step = live + inner, index
             result.at = node.name or node.op_type
-        own = {id(root(v)) for v in [*node.values, *_results(node)] if v is not None}
-        result.least = max(result.least, sum(born[k][1] for k in own if k in born) + inner)
+        result.least = max(result.least, sum(size.get(v, 0) for v in own) + inner)
         live -= freed.get(index, 0)
-    result.live = [v for v, _, step in born.values() if step <= peak_step <= dies[id(v)]]
+    result.live = {v for v, step in born.items() if step <= peak_step <= dies[v]}
     return result
 
 
@@ -114,51 +125,41 @@ def _inner(node: Node, bits: Mapping[str, int], result: Measured) -> int:
     return peak
 
 
-def _weigh(graph: Graph, steps: list[Node], bits: Mapping[str, int], result: Measured) -> None:
-    """Add the constants of the graph that are read, here or in a branch, each once."""
-    here = set(map(id, steps))
-    for value in graph.values.values():
-        if value.is_constant and (
-            value.is_output
-            or any(
-                id(user) in here or (user.graph is not graph and not _is_folded(user))
-                for user, _ in value.uses
-            )
-        ):
-            result.weights += result.add(value, bits)
+def _is_folded(node: Node, given: Sequence[Value]) -> bool:
+    """Whether ATC computes the node beforehand; what it gives is a weight then."""
+    return bool(given) and not node.subgraphs and all(v.is_constant for v in given)
 
 
-def _is_folded(node: Node) -> bool:
-    results = _results(node)
-    return bool(results) and not node.subgraphs and all(v.is_constant for v in results)
+def _is_read(value: Value, graph: Graph, place: Mapping[Node, int]) -> bool:
+    """Whether a constant is read by a node that is not folded, here or in a branch."""
+    return value.is_output or any(
+        user in place
+        or (user.graph is not graph and not _is_folded(user, [v for v in user.results() if v]))
+        for user, _ in value.uses
+    )
 
 
-def _results(node: Node) -> list[Value]:
-    return [v for v in node.results() if v is not None]
-
-
-def _roots(steps: list[Node]) -> Callable[[Value], Value]:
-    """Return the function that tells whose memory a value is: views have none of their own."""
-    views: dict[int, Value] = {}
-    for node in steps:
+def _views(nodes: Iterable[Node]) -> dict[Value, Value]:
+    """Return whose memory a value is that has none of its own."""
+    views: dict[Value, Value] = {}
+    for node in nodes:
         if node.op_type in _VIEWS and node.is_standard:
             source, result = node.input(0), node.output(0)
             # a view of a constant, or of an outer graph's tensor, is taken for a tensor
             if source is None or result is None or source.is_constant:
                 continue
             if source.graph is node.graph:
-                views[id(result)] = views.get(id(source), source)
-    return lambda value: views.get(id(value), value)
+                views[result] = views.get(source, source)
+    return views
 
 
-def _last_use(value: Value, graph: Graph, place: Mapping[int, int], end: int) -> int:
-    if value.is_output:
-        return end
+def _last_use(value: Value, graph: Graph, place: Mapping[Node, int]) -> int:
+    """Return the last step that reads a value, itself or in a branch."""
     last = -1
     for user, _ in value.uses:
         node: Node | None = user
         while node is not None and node.graph is not graph:
             node = node.graph.owner
         if node is not None:
-            last = max(last, place.get(id(node), -1))
+            last = max(last, place.get(node, -1))
     return last

@@ -200,7 +200,6 @@ def memory(
         infer(model, bound)
         most = measure(model.graph, high)
         least = most if low == high else measure(model.graph, low)
-        live = {id(v) for v in most.live}
         found.profiles.append(
             Profile(
                 label,
@@ -211,7 +210,7 @@ def memory(
                 Range(least.no_reuse, most.no_reuse),
                 sum(_own_bytes(v) for v in _ports(model.graph)),
                 most.at,
-                tuple(_held(v, size, live) for size, v in most.sizes(largest)),
+                tuple(_held(v, size, v in most.live) for size, v in most.sizes(largest)),
                 len(most.unknown),
             )
         )
@@ -238,7 +237,7 @@ def _own_bytes(value: Value) -> int:
     return size_of(value, {}) or 0
 
 
-def _held(value: Value, size: int, live: set[int]) -> Held:
+def _held(value: Value, size: int, live: bool) -> Held:
     kind = "weight" if value.is_constant else "activation" if value.producer else "input"
     node = value.producer
     if kind != "activation":
@@ -251,5 +250,5 @@ def _held(value: Value, size: int, live: set[int]) -> Held:
         value.dtype or "?",
         tuple(d for d in value.shape or () if isinstance(d, int)),
         size,
-        kind == "weight" or id(value) in live,
+        live or kind == "weight",
     )
