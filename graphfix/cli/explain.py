@@ -1,4 +1,4 @@
-"""graphfix explain WORD: what a finding, a constraint or a symptom means and what to do."""
+"""graphfix explain WORD: what a finding, a constraint, a rule or a symptom is, and what to do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from graphfix.analysis.codes import BY_NAME, CODES, Code, find_code
 from graphfix.errors import UsageError, nearest
 from graphfix.support import Constraint, Tables
 from graphfix.support.conditions import generic
+from graphfix.support.topics import find_topic, topics
 
 WIDTH = 96
 
@@ -19,10 +20,11 @@ WIDTH = 96
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "word",
-        nargs="?",
-        metavar="CODE",
-        help="GF101, opset-not-registered, Resize/antialias-linear, or a rule; left out: a list",
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="GF101, opset-not-registered, Resize/antialias-linear, a rule, or a symptom such as "
+        "oom, dynamic, precision, unsupported, in English or Chinese; left out: a list",
     )
     parser.add_argument("--model", metavar="M", help="a model in which to try a rule")
     parser.add_argument("--node", metavar="N", help="the node, or a value that it gives")
@@ -30,11 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the page, return the exit code."""
-    if options.word is None:
+    options.word = " ".join(options.words)
+    if not options.word:
         rows = [[c.code, c.effect, c.name, c.headline] for c in CODES.values()]
         print(tabulate(rows, ["code", "effect", "name", "what it says"]))
+        print()
+        names = [
+            [t.name, t.title, ", ".join([w for w in t.words if w not in t.name][:2])]
+            for t in topics().values()
+        ]
+        print(tabulate(names, ["symptom", "what it is about", "also"]))
         print(
-            "\ngraphfix explain CODE shows its page; graphfix explain Resize/antialias-linear"
+            "\ngraphfix explain WORD shows its page; graphfix explain Resize/antialias-linear"
             "\nthat of a constraint, which check names in JSON and `graphfix ops Resize` lists."
         )
         return 0
@@ -42,9 +51,15 @@ def run(options: argparse.Namespace) -> int:
         print(_rule_page(options))
     elif "/" in options.word:
         print(_constraint_page(options.word))
+    elif (topic := find_topic(options.word)) is not None and not _is_code(options.word):
+        print(topic.page)
     else:
         print(_code_page(find_code(options.word)))
     return 0
+
+
+def _is_code(word: str) -> bool:
+    return word.upper() in CODES or word.lower() in BY_NAME
 
 
 def _rule_page(options: argparse.Namespace) -> str:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import importlib
+import io
 import os
 import sys
 import textwrap
@@ -156,6 +157,9 @@ def entry() -> NoReturn:
 
     Taking a graph of 50,000 nodes apart object by object would cost a tenth of the run.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names and pages are not all ASCII
     code = main()
     with contextlib.suppress(BrokenPipeError, ValueError):
         sys.stdout.flush()
