@@ -73,7 +73,7 @@ def _reason(
     if found.fix == "opset" and plan.losses:
         _, op_type, reason = plan.losses[0]
         return f"{len(plan.losses)} nodes cannot leave opset {plan.source}: {op_type}: {reason}"
-    rule = rules.get(found.fix or "")
+    rule = rules.get(found.fix or "") or _rule_for(found, node, rules)
     if rule is None:
         return f"no rule: {found.remedy}"
     if node is None or node.key not in rule.roots:
@@ -83,3 +83,14 @@ def _reason(
         return f"{rule.name}: {answer.reason}"
     problem = engine.judge(rule, answer, node.graph).problem
     return f"{rule.name}: {problem or 'would fire now'}"
+
+
+def _rule_for(found: Finding, node: Node | None, rules: Mapping[str, Rule]) -> Rule | None:
+    """Return a rule for the node's operator that claims to remove the finding, where none is named.
+
+    Kernel tables name no rules: which one helps follows from the operator.
+    """
+    if node is None:
+        return None
+    claims = {found.code, found.constraint}
+    return next((r for r in rules.values() if node.key in r.roots and claims & {*r.fixes}), None)

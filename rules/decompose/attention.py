@@ -6,10 +6,11 @@ Rewrites  Softmax(scale * Q K^T) V, heads split off 3-D inputs and put together 
           heads of a group repeated with Expand; past and present by Concat; softcap with Tanh, in
           front of the mask. A bool mask and is_causal become Where with the lowest number, a float
           mask Add. Rows that may have no key at all are set to zero behind Softmax, as ONNX asks.
-Leaves    A use of qk_matmul_output; nonpad_kv_seqlen and windows (opsets 24 and 25); numbers of
-          heads, or without scale a head size, that are not known; integer masks, masks of another
-          type than Q, masks that are shorter than the keys, or may be from opset 24 on; a scale or
-          softcap that is negative.
+          qk_matmul_output is the value at its place.
+Leaves    qk_matmul_output behind a mask that is no float tensor; nonpad_kv_seqlen and windows
+          (opsets 24 and 25); numbers of heads, or without scale a head size, that are not known;
+          integer masks, masks of another type than Q, masks that are shorter than the keys, or may
+          be from opset 24 on; a scale or softcap that is negative.
 Exact     rounding: float32 within 1e-5.
 Source    ONNX operator schemas Attention-23, -24 and -25 of onnx 1.23; registrations of the ops-*
           plugins, August 2026.
@@ -170,8 +171,11 @@ class DecomposeAttention(Rule):
         q, k, v, mask, past_k, past_v, valid = (node.input(i) for i in range(7))
         assert q is not None and k is not None and v is not None and q.dtype is not None
         attributes = node.attributes
-        if _used(node.output(3)):
-            return No("qk_matmul_output is used")
+        wants_scores = _used(node.output(3))
+        mode = int(attributes["qk_matmul_output_mode"].i) \
+            if "qk_matmul_output_mode" in attributes else 0  # fmt: skip
+        if wants_scores and mode == 2 and (mask is None or mask.dtype == "bool"):
+            return No("qk_matmul_output is used behind a mask that is no float tensor")
         if valid is not None:
             return No("nonpad_kv_seqlen is not written out")
         if (past_k is None) != (past_v is None):
@@ -234,10 +238,13 @@ class DecomposeAttention(Rule):
 
         turned = b.op("Transpose", all_keys, perm=[0, 1, 3, 2])
         scores = b.op("MatMul", b.op("Mul", query, b.scalar(scale, q)), turned)
+        stages = [scores]  # what qk_matmul_output may ask for, by its mode
         if softcap > 0:
             cap = b.scalar(softcap, q)
             scores = b.op("Mul", b.op("Tanh", b.op("Div", scores, cap)), cap)
+        capped = scores
         scores, empty, keep = self._masked(b, scores, mask, allowed, q.dtype)
+        stages += [capped, scores]
         if softmax_type != q.dtype:
             scores = b.cast(scores, softmax_type)
         weights = b.op("Softmax", scores, axis=3)
@@ -247,6 +254,9 @@ class DecomposeAttention(Rule):
             weights = b.op("Where", keep, weights, b.scalar(0.0, q))
         elif empty:
             weights = b.op("Where", empty, b.scalar(0.0, q), weights)
+        stages.append(weights)
+        if wants_scores:
+            replace[node.outputs[3]] = stages[mode if mode in range(4) else 0]
         result = b.op("MatMul", weights, all_values)
         if sizes.flat:
             result = b.op("Transpose", result, perm=[0, 2, 1, 3])
@@ -349,10 +359,19 @@ class DecomposeAttention(Rule):
             opset=23,
             target=17,
         ),
+        Example(
+            "g (float[2,3,4,8] q, float[2,3,5,8] k, float[2,3,5,8] v)"
+            " => (float[2,3,4,8] y, float[2,3,4,5] s) { y, \"\", \"\", s ="
+            " Attention<qk_matmul_output_mode = 3>(q, k, v) }",
+            after=["Transpose", "Mul", "MatMul", "Softmax", "MatMul"],
+            opset=23,
+            target=17,
+        ),
         NearMiss(
             "g (float[2,3,4,8] q, float[2,3,5,8] k, float[2,3,5,8] v)"
-            " => (float[2,3,4,8] y, float[2,3,4,5] s) { y, \"\", \"\", s = Attention(q, k, v) }",
-            reason="qk_matmul_output is used",
+            " => (float[2,3,4,8] y, float[2,3,4,5] s) { y, \"\", \"\", s ="
+            " Attention<qk_matmul_output_mode = 2>(q, k, v) }",
+            reason="behind a mask that is no float tensor",
             opset=23,
             target=17,
         ),
