@@ -32,6 +32,11 @@ oracle: $(VENV)/.dev
 	$(BIN)/python tests/oracle/score.py tests/oracle/verdicts.csv.gz $(CACHE)/predictions.jsonl --list -1
 	GRAPHFIX_ORACLE=$(CACHE)/oracle $(BIN)/python -m pytest -m oracle
 
+# speed and memory of fix, paired in one run with other optimizers
+bench-speed: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python scripts/bench_speed.py
+
 # fix over the real public models: findings before and after, differences, time, memory
 bench-fix: $(VENV)/.dev
 	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
