@@ -3,7 +3,7 @@
 Why       CANN does not register these operators, or not at this opset (GF101, GF102), but ONNX
           gives each of them a body of simpler operators that CANN has.
 Rewrites  the node -> the nodes of its function body, in the form of the target opset.
-Leaves    A body with subgraphs; one whose operators mean something else, or are missing, at the
+Leaves    A body with subgraphs; one whose operators have another form, or are missing, at the
           target opset; a body whose choice depends on an element type that is not known.
 Exact     rounding: float32 within 5e-6.
 Source    ONNX operator schemas, function bodies (onnx.defs); registrations of CANN 8.1.RC1.
@@ -26,8 +26,7 @@ class OnnxFunction(Rule):
     """An operator that ONNX defines by others -> its function body."""
 
     roots = (
-        "BlackmanWindow", "CenterCropPad", "HammingWindow", "HannWindow",
-        "NegativeLogLikelihoodLoss",
+        "BlackmanWindow", "HammingWindow", "HannWindow", "NegativeLogLikelihoodLoss",
     )  # fmt: skip
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
@@ -72,8 +71,8 @@ class OnnxFunction(Rule):
         ),
         NearMiss(
             "g (int64 n) => (float[m] y) { y = HannWindow(n) }",
-            reason="Cast of its body means something else at opset 11",
-            target=11,
+            reason="its body needs Range, which opset 8 does not have",
+            target=8,
         ),
     )
 
@@ -123,10 +122,24 @@ def _difference(function: onnx.FunctionProto, target: int) -> str:
             return f"the body holds subgraphs ({step.op_type})"
         if step.domain or not onnx.defs.has(step.op_type, target):
             return f"its body needs {step.op_type}, which opset {target} does not have"
-        here, there = (onnx.defs.get_schema(step.op_type, v).since_version for v in (target, at))
-        if step.op_type != "Constant" and here != there:
-            return f"{step.op_type} of its body means something else at opset {target}"
+        here, there = (onnx.defs.get_schema(step.op_type, v) for v in (target, at))
+        if step.op_type != "Constant" and not _is_reduction(step) and _form(here) != _form(there):
+            return f"{step.op_type} of its body has another form at opset {target}"
     return ""
+
+
+def _is_reduction(step: onnx.NodeProto) -> bool:
+    """Whether a node reduces over axes that are an attribute, which Builder writes in any form."""
+    return step.op_type.startswith("Reduce") and len(step.input) == 1
+
+
+def _form(schema: onnx.defs.OpSchema) -> object:
+    """Return what two versions must share; that they mean the same is for the proof to show."""
+    attributes = {
+        name: (int(a.type.value), a.default_value.SerializeToString(), a.required)
+        for name, a in schema.attributes.items()
+    }
+    return attributes, [i.name for i in schema.inputs], [o.name for o in schema.outputs]
 
 
 def _write(
@@ -150,5 +163,9 @@ def _write(
             names[step.output[0]] = b.constant(np.array(content, number))
         return
     inputs = [names[name] for name in step.input]
+    if _is_reduction(step):
+        axes, keepdims = attributes.get("axes"), attributes.get("keepdims", 1)
+        names[step.output[0]] = b.reduce(step.op_type, inputs[0], axes, bool(keepdims))
+        return
     made = b.multi(step.op_type, len(step.output), *inputs, domain=step.domain, **attributes)
     names.update(zip(step.output, made, strict=True))

@@ -2,14 +2,17 @@
 
 Why       The axes input of opset 18 is dropped by tagged releases and refused by the newest source
           (E19999); the mode wrap of opset 19 is none that CANN knows.
-Rewrites  Pad(x, pads, value, axes) -> Pad(x, pads of all axes, value);
+Rewrites  Pad(x, pads, value, axes) -> Pad(x, pads of all axes, value); pads that the model computes
+          are put in their places by Gather;
           Pad<mode = wrap> -> Slice and Concat on each axis that it lengthens.
-Leaves    pads or axes that are not constant; wrapping around an axis whose dim is no number, more
-          than once, or with pads that cut.
+Leaves    axes that are not constant; wrapping with pads that are not, around an axis whose dim is
+          no number, more than once, or with pads that cut.
 Exact     exact.
 Source    ops-math conversion/pad_v3/framework/pad_onnx_plugin.cpp, August 2026; ONNX operator
           schemas Pad-18 and -19.
 """
+
+from graphfix_rules.explicit import _pad as pad
 
 from graphfix.graph import Graph, Node, Shape
 from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
@@ -32,8 +35,8 @@ class PadAxes(Rule):
             return No("its pads count for all axes")
         if x is None or x.shape is None:
             return No("the rank is not known")
-        if pads is None or pads.known is None:
-            return No("the pads are not constant")
+        if pads is None:
+            return No("it has no pads")
         rank = len(x.shape)
         axes = list(range(rank))
         if b.given(3):
@@ -41,12 +44,16 @@ class PadAxes(Rule):
             if value is None or value.known is None:
                 return No("the axes are not constant")
             axes = [int(a) for a in value.known.reshape(-1)]
-        numbers = [int(p) for p in pads.known.reshape(-1)]
-        if any(not -rank <= a < rank for a in axes) or len(numbers) != 2 * len(axes):
-            return No("pads and axes do not fit the input")
+        if any(not -rank <= a < rank for a in axes):
+            return No("axes do not fit the input")
         axes = [a % rank for a in axes]
         if len(set(axes)) != len(axes):
             return No("an axis is named twice")
+        if pads.known is None:
+            return No("the pads are not constant") if wraps else _computed(b, node, axes, rank)
+        numbers = [int(p) for p in pads.known.reshape(-1)]
+        if len(numbers) != 2 * len(axes):
+            return No("pads and axes do not fit the input")
         begins, ends = [0] * rank, [0] * rank
         for axis, begin, end in zip(axes, numbers, numbers[len(axes) :], strict=False):
             begins[axis], ends[axis] = begin, end
@@ -89,9 +96,17 @@ class PadAxes(Rule):
             reason="its pads count for all axes",
             opset=18,
         ),
-        NearMiss(
+        Example(
             "g (float[2,3] x, int64[2] p) => (float[2,M] y) <int64[1] a = {1}> "
             '{ y = Pad(x, p, "", a) }',
+            after="g (float[2,3] x, int64[2] p) => (float[2,M] y) "
+            "<int64[1] z = {0}, int64[4] i = {2, 0, 2, 1}> "
+            "{ q = Concat<axis = 0>(p, z) r = Gather<axis = 0>(q, i) y = Pad(x, r) }",
+            opset=18,
+        ),
+        NearMiss(
+            "g (float[2,3] x, int64[2] p) => (float[2,M] y) <int64[1] a = {1}> "
+            '{ y = Pad<mode = "wrap">(x, p, "", a) }',
             reason="the pads are not constant",
             opset=18,
         ),
@@ -108,6 +123,14 @@ class PadAxes(Rule):
             opset=18,
         ),
     )
+
+
+def _computed(b: Builder, node: Node, axes: list[int], rank: int) -> Site:
+    """Return the site that puts pads which the model computes in their places among zeros."""
+    inputs = [node.inputs[0], pad.for_all_axes(b, node.inputs[1], axes, rank)]
+    if b.given(2):
+        inputs.append(node.inputs[2])
+    return b.site(b.copy(node, inputs)[0])
 
 
 def _wrap(b: Builder, x: str, shape: Shape, begins: list[int], ends: list[int]) -> Site | No:

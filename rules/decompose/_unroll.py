@@ -1,0 +1,79 @@
+"""Writing the body of a loop out, once for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import onnx
+
+from graphfix.graph import Graph, Node
+from graphfix.rewrite import Builder, No, Site
+from graphfix.rewrite.builder import MARK
+
+MAX_STEPS = 64
+MAX_NODES = 2048
+
+
+class Body:
+    """The body of a Loop or Scan, to be written once for each step."""
+
+    def __init__(self, b: Builder, body: Graph) -> None:
+        self._b = b
+        self._body = body
+        self._constants: list[onnx.TensorProto] = []
+        self._names: dict[str, str] = {}
+        self._made: list[list[str]] = []
+        for number, (name, tensor) in enumerate(body.initializers.items()):
+            copy = onnx.TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = self._names[name] = f"{MARK}body{number}"
+            self._constants.append(copy)
+
+    def step(self, inputs: Mapping[str, str]) -> list[str]:
+        """Write the body with these values for its inputs; return the names of its outputs."""
+        names = {**self._names, **inputs}
+        for node in self._body.ordered():
+            made = self._b.copy(node, [names.get(name, name) for name in node.inputs])
+            self._made.append(made)
+            names.update((o, n) for o, n in zip(node.outputs, made, strict=True) if o)
+        return [names.get(name, name) for name in self._body.outputs]
+
+    def site(self, results: Mapping[str, str]) -> Site:
+        """Return the site that gives the outputs of the node by these names."""
+        b, replaced = self._b, dict[str, str]()
+        made = {name for names in self._made for name in names}
+        for old, new in results.items():
+            value = b.node.graph.values.get(old) if old else None
+            if value is None:
+                continue
+            is_output = value.is_output or any(index < 0 for _, index in value.uses)
+            # an outer tensor, a constant or a value that stands in already cannot be an output
+            is_new = new in made or (new.startswith(MARK) and new not in self._names.values())
+            if is_output and (not is_new or new in replaced.values()):
+                new = b.op("Identity", new)
+            replaced[old] = new
+        site = b.site(replaced)
+        return replace(site, constants=(*site.constants, *self._constants))
+
+
+def body_of(node: Node, steps: int) -> Graph | No:
+    """Return the body, or why it cannot be written so often."""
+    body = next((inner for name, inner in node.subgraphs if name == "body"), None)
+    if body is None:
+        return No("it has no body")
+    if any(inner.subgraphs for inner in body.nodes):
+        return No("a node of the body holds branches of its own")
+    if body.contested or len(body.proto.sparse_initializer):
+        return No("the body gives one name twice or holds sparse constants")
+    if not 1 <= steps <= MAX_STEPS:
+        return No(f"it runs {steps} times, not 1 to {MAX_STEPS}")
+    if steps * len(body.nodes) > MAX_NODES:
+        return No(f"its {steps} steps have more than {MAX_NODES} nodes")
+    return body
+
+
+def stacked(b: Builder, values: list[str], axis: int) -> str:
+    """Return values joined along a new axis."""
+    rows = [b.unsqueeze(value, [axis]) for value in values]
+    return rows[0] if len(rows) == 1 else b.op("Concat", *rows, axis=axis)
