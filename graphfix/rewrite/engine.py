@@ -8,23 +8,22 @@ rewriting ends without a cap on rounds.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
 
 from graphfix.analysis.findings import scope_of
-from graphfix.graph import Graph, Model, Node, Shape
+from graphfix.graph import Graph, Model, Node
 from graphfix.rewrite.builder import MARK
-from graphfix.rewrite.island import Island, cut_out
-from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
-from graphfix.rewrite.kinds import Template, kind_in_use, kind_of
-from graphfix.rewrite.proof import Proof, prove
-from graphfix.rewrite.rule import Exactness, No, Rule, RuleError, Site
+from graphfix.rewrite.gate import Gate, Verdict, structure_problem
+from graphfix.rewrite.island import Island
+from graphfix.rewrite.kinds import Template, kind_in_use
+from graphfix.rewrite.proof import Proof
+from graphfix.rewrite.rule import No, Rule, RuleError, Site
 from graphfix.support import Tables, Target
 
-NO_GAIN = "it would not lower the potential"
 VERIFY = ("site", "model", "off")
 
 
@@ -61,25 +60,6 @@ class Change:
         }
 
 
-# made-up names of a site -> (dtype, shape) as the island tells
-Types = Mapping[str, tuple[str | None, Shape | None]]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate says of a site: None in `problem` lets it pass. `types` are of its new values.
-
-    `was_sound`: it is refused because the target takes the nodes as they are. `is_of_place`: it is
-    refused for where it stands, and an equal site elsewhere may pass.
-    """
-
-    problem: str | None
-    proof: Proof | None = None
-    was_sound: bool = False
-    is_of_place: bool = False
-    types: Types = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class _Precedent:
     """What a local rule proposed for the first node of a kind, and what the gate said of it."""
@@ -106,23 +86,16 @@ class Engine:
         *, verify: str = "site", approximate: bool = False,
     ) -> None:  # fmt: skip
         self.model = model
-        self.target = target
-        self.tables = tables
-        self.verify = verify
-        self.approximate = approximate
+        self.gate = Gate(model, target, tables, verify, approximate)
         self.changes: list[Change] = []
         self.statistics: dict[str, Statistics] = {rule.name: Statistics() for rule in rules}
-        self.failed_proofs: list[tuple[str, str, Proof]] = []
         self._buckets: dict[str, list[Rule]] = {}
         for rule in rules:
             for root in rule.roots:
                 self._buckets.setdefault(root, []).append(rule)
         self._candidates: dict[tuple[str, ...], _Candidates] = {}
-        self._verdicts: dict[tuple[str, bytes], Verdict] = {}
         # what local rules said to a kind of node
         self._said: dict[Hashable, No | _Precedent] = {}
-        self._sound: set[Hashable] = set()  # kinds of nodes that the target takes as they are
-        self._types: dict[bytes, Types] = {}  # of the values of rewritten islands
         self._names: set[str] = set()
         self._origins: dict[str, str] = {}
         self.added: set[Node] = set()  # the nodes that commits brought
@@ -194,10 +167,10 @@ class Engine:
                     self._said[key] = answer
                 continue
             if isinstance(said, _Precedent):
-                problem = said.verdict.problem or _structure_problem(answer, graph)
+                problem = said.verdict.problem or structure_problem(answer, graph)
                 verdict = said.verdict if problem is None else Verdict(problem)
             else:
-                verdict = self.judge(rule, answer, graph, converting_from)
+                verdict = self.gate.judge(rule, answer, graph, converting_from)
                 template = Template.of(answer, node) if key is not None else None
                 if template is not None and not verdict.is_of_place:
                     self._said[key] = _Precedent(template, verdict)
@@ -254,69 +227,6 @@ class Engine:
                 f"{type(error).__name__}: {error}. Leave it out with --ignore {rule.name}."
             ) from error
 
-    # ------------------------------------------------------------------ the gate
-
-    def judge(
-        self, rule: Rule, site: Site, graph: Graph, converting_from: int | None = None
-    ) -> Verdict:
-        """Return what the gate says of a site."""
-        if rule.exactness is Exactness.APPROXIMATE and not self.approximate:
-            return Verdict("it is approximate and was not asked for")
-        problem = _structure_problem(site, graph)
-        if problem is not None:
-            return Verdict(problem, is_of_place=True)
-        kind = None
-        if site.nodes and len(site.drop) == 1 and not site.drop[0].subgraphs:
-            kind = kind_of(site.drop[0])
-            # no node less and nothing to repair: many proposals end here, before an island is cut
-            if converting_from is None and kind in self._sound:
-                return Verdict(NO_GAIN)
-        opset = converting_from or self.model.emit_opset
-        island = cut_out(site, graph, opset, self.model.emit_opset)
-        key = (rule.name, island.key)
-        if key not in self._verdicts:
-            self._verdicts[key] = self._judge_island(rule, island, converting_from is not None)
-            verdict = self._verdicts[key]
-            if verdict.proof is not None and verdict.proof.ok is False:
-                self.failed_proofs.append((rule.name, str(site.drop[0].name), verdict.proof))
-        verdict = self._verdicts[key]
-        if verdict.was_sound:
-            self._sound.add(kind)
-        if verdict.problem is not None:
-            return verdict
-        return replace(verdict, types=self._types_of(island))
-
-    def _judge_island(self, rule: Rule, island: Island, converting: bool) -> Verdict:
-        try:
-            problem = boundary_problem(island)
-        except Exception as error:  # what a rule built cannot even be inferred: its own defect
-            return Verdict(f"the rule built an invalid site: {error}")
-        if problem is not None:
-            return Verdict(problem)
-        opset = self.model.emit_opset
-        found = findings_of(island.after, island.inputs, opset, self.target, self.tables)
-        after = potential_of(island.after, found)
-        if converting:
-            # the node has no meaning at the new opset, or another one: it counts as bad
-            before = Potential(1, 0, 1)
-        else:
-            before = potential_of(
-                island.before,
-                findings_of(island.before, island.inputs, opset, self.target, self.tables),
-            )
-        # an Identity that stands for "an existing value takes over" is no node of the rewrite
-        after = Potential(after.bad, after.weight, after.nodes - island.takeovers)
-        if not after < before:
-            worst = next((f.message for f in found if f.effect in ("rejected", "miscompiled")), "")
-            was_sound = before.bad == before.weight == 0
-            return Verdict(NO_GAIN + (f": {worst}" if worst else ""), None, was_sound)
-        proof = None
-        if self.verify != "off":
-            proof = prove(island, rule.exactness, rule.tolerance)
-            if proof.ok is not True:
-                return Verdict(f"the proof failed: {proof.reason}", proof)
-        return Verdict(None, proof)
-
     # ------------------------------------------------------------------ committing
 
     def commit_adapter(self, site: Site, graph: Graph, island: Island, proof: Proof) -> None:
@@ -324,7 +234,7 @@ class Engine:
         adapter = Rule()
         adapter.name = "opset/adapt"
         self.statistics.setdefault(adapter.name, Statistics()).fired += 1
-        self._commit(adapter, site, graph, Verdict(None, proof, types=self._types_of(island)))
+        self._commit(adapter, site, graph, Verdict(None, proof, types=self.gate.types_of(island)))
 
     def _commit(self, rule: Rule, site: Site, graph: Graph, verdict: Verdict) -> list[Node]:
         root = site.drop[0]
@@ -394,68 +304,6 @@ class Engine:
             name = f"{base}_{number}"
         self._names.add(name)
         return name
-
-    def _types_of(self, island: Island) -> Types:
-        """Return the types that are inferred on the island for what the site brings."""
-        if island.key not in self._types:
-            values = island.model_after().graph.values
-            self._types[island.key] = {n: (v.dtype, v.shape) for n, v in values.items()}
-        inferred = self._types[island.key]
-        return {
-            made_up: inferred[port]
-            for made_up, port in island.names.items()
-            if made_up.startswith(MARK) and port in inferred
-        }
-
-
-def _structure_problem(site: Site, graph: Graph) -> str | None:
-    """Return why an edit would break the graph, None when it would not."""
-    dropped = set(site.drop)
-    if any(node.is_removed or node.graph is not graph for node in dropped):
-        return "a node of the site is gone"
-    for node in dropped:
-        for name in node.outputs:
-            value = graph.values.get(name) if name else None
-            if value is None:
-                continue
-            new = site.replace.get(name)
-            outside = [u for u, _ in value.uses if u not in dropped]
-            if new is None and (outside or value.is_output):
-                return "a value that it drops is used elsewhere"
-            is_output = value.is_output or any(index < 0 for _, index in value.uses)
-            if new is not None and not new.startswith(MARK) and is_output:
-                return "an existing value cannot take over an output of the graph"
-            if new is not None and value.is_output and list(site.replace.values()).count(new) > 1:
-                return "one value cannot stand for two outputs of the graph"
-    produced = {name for node in dropped for name in node.outputs if name}
-    needed = [n for proto in site.nodes for n in proto.input] + list(site.replace.values())
-    for name in needed:
-        if name in produced and name not in site.replace:
-            return "a new node uses a value that is dropped"
-    if _makes_cycle(site, graph, dropped):
-        return "it would make a cycle"
-    return None
-
-
-def _makes_cycle(site: Site, graph: Graph, dropped: set[Node]) -> bool:
-    """Whether something that a new node takes depends on what the site gives."""
-    sources = {n for proto in site.nodes for n in proto.input if n and not n.startswith(MARK)}
-    sources.update(v for v in site.replace.values() if not v.startswith(MARK))
-    if len(dropped) == 1 and sources <= {*next(iter(dropped)).inputs}:
-        return False  # it takes nothing but what the node took
-    earliest = min(node.position for node in dropped)
-    stack = [v.producer for n in sources if (v := graph.values.get(n)) and v.producer]
-    seen: set[Node] = set()
-    while stack:
-        node = stack.pop()
-        if node in dropped or node in seen or node.position < earliest:
-            continue
-        seen.add(node)
-        before = graph.predecessors(node)
-        if before & dropped:
-            return True
-        stack.extend(before)
-    return False
 
 
 def _neighbourhood(added: list[Node], graph: Graph) -> list[Node]:

@@ -43,7 +43,7 @@ def _answer(rule: Rule, node: Node, engine: Engine, converting: int | None) -> s
     answer = rule.match(node, node.graph)
     if isinstance(answer, No):
         return f"no: {answer.reason}"
-    verdict = engine.judge(rule, answer, node.graph, converting)
+    verdict = engine.gate.judge(rule, answer, node.graph, converting)
     if verdict.problem is not None:
         return f"it matches, but the gate refuses: {verdict.problem}"
     proof = verdict.proof

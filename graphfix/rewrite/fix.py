@@ -152,7 +152,7 @@ def fix(
         the_plan,
         engine.changes,
         engine.statistics,
-        engine.failed_proofs,
+        engine.gate.failed_proofs,
         verify,
         whole,
         remaining,

@@ -81,7 +81,7 @@ def _reason(
     answer = rule.match(node, node.graph)
     if isinstance(answer, No):
         return f"{rule.name}: {answer.reason}"
-    problem = engine.judge(rule, answer, node.graph).problem
+    problem = engine.gate.judge(rule, answer, node.graph).problem
     return f"{rule.name}: {problem or 'would fire now'}"
 
 

@@ -66,7 +66,7 @@ def test_rule_that_changes_results_is_rolled_back_and_reported() -> None:
     after, engine = rewrite(TWICE, [rule])
     assert after.graph == rewrite(TWICE, [])[0].graph
     assert engine.changes == []
-    [(name, node, proof)] = engine.failed_proofs
+    [(name, node, proof)] = engine.gate.failed_proofs
     assert name == rule.name and node == engine.model.graph.nodes[1].name
     assert proof.ok is False and "instead of" in proof.reason
     assert refused(engine, rule) == f"the proof failed: {proof.reason}"
