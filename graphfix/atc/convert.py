@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shlex
 import shutil
 import struct
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from graphfix.atc import diagnosis
 from graphfix.atc.preflight import Check, preflight
 from graphfix.atc.prepare import Prepared, prepare
 from graphfix.atc.process import Outcome, run_program
@@ -311,13 +311,11 @@ def _bring(work: Path, folder: Path, name: str) -> list[Path]:
     return brought
 
 
-def diagnose(log: Path, prepared: Prepared) -> dict[str, Any] | None:
-    """Return the document graphfix.diagnose/1 of a log; None when this build cannot read logs."""
-    try:
-        module = importlib.import_module("graphfix.atc.diagnosis")
-    except ModuleNotFoundError:
-        return None
-    report: Mapping[str, Any] | None = prepared.fixed.to_json() if prepared.fixed else None
-    found = module.diagnose(log, prepared.model, target=prepared.wish.target, fix_report=report)
-    document: dict[str, Any] = found.to_json()
-    return document
+def diagnose(log: Path, prepared: Prepared) -> dict[str, Any]:
+    """Return the document graphfix.diagnose/1 of a log."""
+    report = prepared.fixed.to_json() if prepared.fixed is not None else None
+    found = diagnosis.diagnose(
+        log, prepared.model, target=prepared.wish.target, fix_report=report,
+        tables=prepared.wish.tables,
+    )  # fmt: skip
+    return found.to_json()

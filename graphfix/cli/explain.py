@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 
 from tabulate import tabulate
 
 from graphfix.analysis.check import shipped_rules
 from graphfix.analysis.codes import BY_NAME, CODES, Code, find_code
+from graphfix.atc.codes import AtcCode, find_atc_code, nearest_codes
 from graphfix.errors import UsageError, nearest
 from graphfix.support import Constraint, Tables
 from graphfix.support.conditions import generic
@@ -51,11 +53,46 @@ def run(options: argparse.Namespace) -> int:
         print(_rule_page(options))
     elif "/" in options.word:
         print(_constraint_page(options.word))
+    elif is_atc_code(options.word):
+        print(_atc_page(options.word))
     elif (topic := find_topic(options.word)) is not None and not _is_code(options.word):
         print(topic.page)
     else:
         print(_code_page(find_code(options.word)))
     return 0
+
+
+def is_atc_code(word: str) -> bool:
+    """Whether a word is, or was meant to be, a code that ATC prints: E19010, EZ3003, W11001."""
+    return re.fullmatch(r"[EW][0-9A-Z]?[0-9]{2,5}", word.upper()) is not None
+
+
+def _atc_page(word: str) -> str:
+    """Return the page of a code of ATC. Raises UsageError."""
+    entry: AtcCode | None = find_atc_code(word.upper())
+    if entry is None:
+        raise UsageError(
+            f"{word}: op_support/atc/codes has no such code. {nearest_codes(word)} "
+            "`graphfix diagnose LOG` reads the text behind it."
+        )
+    same = f", the number of {entry.same_as} in 8.1" if entry.same_as else ""
+    lines = [
+        f"{entry.code}  {entry.title}  ({entry.stage}){same}",
+        "",
+        _wrap(f"{entry.headline[0].upper()}{entry.headline[1:]}. {entry.cause}"),
+        "",
+        _wrap(f"ATC says:   {entry.template}"),
+        _wrap(f"What to do: {entry.remedy}."),
+        *(f"            $ {command}" for command in entry.helps),
+    ]
+    if (topic := find_topic(entry.code)) is not None:
+        lines.append(f"            $ graphfix explain {topic.name}   ({topic.title})")
+    lines.append(f"Releases:   {', '.join(entry.releases)}")
+    if entry.findings:
+        found = ", ".join(f"{f} {CODES[f].name}" for f in entry.findings)
+        lines.append(_wrap(f"Predicted:  by graphfix check as {found}"))
+    lines.append(_wrap(f"Evidence:   {entry.source} ({entry.certainty})"))
+    return "\n".join(lines)
 
 
 def _is_code(word: str) -> bool:

@@ -22,6 +22,7 @@ COMMANDS = {
     "fix": "rewrite a model until ATC takes it, and prove that it computes the same",
     "compare": "where the outputs of two models part, output by output and layer by layer",
     "convert": "check, fix and run ATC; or pack a bundle for a machine that has it",
+    "diagnose": "what a log of ATC says: the cause, the node of your model, what to do",
     "run": "the whole road in one command: export, check, fix, and ATC or a bundle",
     "memory": "how much device memory a model needs, profile by profile: an estimate",
     "rules": "the rewrite rules",

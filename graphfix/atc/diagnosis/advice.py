@@ -1,0 +1,202 @@
+"""What to do about a cause, for this model, this target and this operator."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from graphfix.analysis.check import shipped_rules
+from graphfix.atc.codes import find_atc_code
+from graphfix.atc.diagnosis.cause import Cause, Reading
+from graphfix.errors import nearest
+
+_KEY = re.compile(r"^(?P<domain>[\w.\-]*)::(?P<opset>-?\d+)::(?P<op>\w+)$")
+_MISSING = re.compile(r"No module named ['\"]?(?P<name>[\w.]+)")
+
+
+def advise(cause: Cause, reading: Reading) -> None:
+    """Make headline, remedy and commands speak of this model."""
+    entry = find_atc_code(cause.code)
+    canonical = entry.canonical if entry is not None else cause.code
+    facts = cause.facts
+    if canonical in ("E13010", "E16002", "E10501"):
+        _explain_types(cause, reading)
+    elif canonical == "E10016":
+        _suggest_names(cause, reading)
+    elif facts.get("parameter") == "--input_shape" and reading.names.model is not None:
+        _suggest_shapes(cause, reading)
+    elif canonical == "E40020":
+        missing = _MISSING.search(str(facts.get("module", "")))
+        if missing is not None and missing["name"].split(".")[0] in ("tbe", "te", "topi", "impl"):
+            cause.remedy = (
+                "Source CANN's set_env.sh: it puts CANN's own Python packages on PYTHONPATH. "
+                "Python must be one that this CANN supports"
+            )
+        elif missing is not None:
+            cause.remedy = (
+                "Install it into the first python3 on PATH: "
+                f"python3 -m pip install {missing['name']}"
+            )
+        elif "numpy" in str(facts.get("module", "")).lower() or "np." in str(
+            facts.get("module", "")
+        ):
+            cause.remedy = "NumPy is too new for this CANN: python3 -m pip install 'numpy<2'"
+    elif canonical == "E20007" and "pass" in facts:
+        cause.remedy = (
+            f"Switch the pass off: graphfix atc fusion-switch --off {facts['pass']} -o "
+            "fusion_switch.cfg, then --fusion_switch_file=fusion_switch.cfg"
+        )
+    cause.headline = _headline(cause)
+    if cause.severity == "error" and cause.nodes and cause.role == "operator":
+        _name_cuts(cause)
+    cause.commands = [c for c in (_filled(c, cause, reading) for c in cause.commands) if c]
+
+
+def _headline(cause: Cause) -> str:
+    facts = cause.facts
+    if "meaning" in facts:
+        return f"{cause.headline}: {facts['meaning']}"
+    if "parameter" in facts and facts.get("reason"):
+        return f"{facts['parameter']}: {facts['reason'][:120]}"
+    if cause.role == "cause" and "parameter" in facts:
+        value = f" {facts['value']}" if facts.get("value") else ""
+        return f"{facts['parameter']}{value[:60]}: {cause.headline}"
+    if facts.get("file"):
+        return f"{cause.headline}: {facts['file'][-80:]}"
+    if "module" in facts:
+        return f"{cause.headline}: {facts['module'][:120]}"
+    if "pass" in facts:
+        return f"{cause.headline}: {facts['pass']}"
+    types = list(dict.fromkeys(n.op_type for n in cause.nodes if n.op_type))
+    if cause.role == "operator" and types:
+        return f"{cause.headline}: {', '.join(types[:4])}" + (" ..." if len(types) > 4 else "")
+    return cause.headline
+
+
+def _explain_types(cause: Cause, reading: Reading) -> None:
+    """Say of each operator without a parser why, from the tables, and which rule writes it."""
+    rules: list[str] = []
+    hopeless: list[str] = []
+    for node in cause.nodes:
+        match = _KEY.match(node.key or "")
+        op_type = node.op_type or ""
+        opset = int(match["opset"]) if match else None
+        domain = match["domain"] if match else "ai.onnx"
+        why, rule = explain_type(op_type, domain or "ai.onnx", opset, reading)
+        node.notes.append(why)
+        if rule is not None:
+            rules.append(rule)
+        elif "no rule" in why:
+            hopeless.append(op_type)
+    if rules:
+        cause.facts["rules"] = sorted(set(rules))
+    if hopeless and not rules:
+        cause.remedy = (
+            f"No rule of graphfix writes {', '.join(sorted(set(hopeless)))} otherwise: replace it "
+            "in the export, cut the model there, or deploy a plugin of your own"
+        )
+
+
+def explain_type(
+    op_type: str, domain: str, opset: int | None, reading: Reading
+) -> tuple[str, str | None]:
+    """Return why an operator has no parser at an opset, and the rule that writes it otherwise."""
+    operator = reading.tables.operator(op_type)
+    release = reading.target.release.name if reading.target is not None else "8.1.RC1"
+    if operator is None:
+        return (
+            f"{op_type or 'it'} is no operator that CANN's tables know, and no rule writes it: a "
+            "custom operator needs a plugin of its own", None,
+        )  # fmt: skip
+    rule = operator.fix or f"decompose/{_snake(op_type)}"
+    known = rule if rule in shipped_rules() else None
+    by = f"; graphfix fix: {known}" if known else ""
+    opsets = operator.opsets(domain or "ai.onnx", release)
+    if not opsets:
+        more = "" if known else "; no rule writes it yet"
+        return f"CANN {release} registers {op_type} at no opset of {domain}{by}{more}", known
+    span = f"{opsets[0]}-{opsets[-1]}" if len(opsets) > 1 else str(opsets[0])
+    if opset is None:
+        return f"CANN {release} registers {op_type} at opsets {span}{by}", known
+    if opset in opsets:
+        return (
+            f"{op_type} is registered at opset {opset} in {release}: the plugin library did not "
+            "load (set_env.sh, the operator package), or another release ran", None,
+        )  # fmt: skip
+    return (
+        f"opset {opset} is not registered, {span} are; graphfix fix: opset planner",
+        "opset planner",
+    )
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _suggest_names(cause: Cause, reading: Reading) -> None:
+    inputs = list(reading.names.inputs.values())
+    if inputs:
+        near = [nearest(n.raw, inputs) for n in cause.nodes if n.node is None]
+        cause.facts["inputs"] = inputs
+        listed = ", ".join(inputs[:6]) + (" ..." if len(inputs) > 6 else "")
+        cause.remedy += f". The model's inputs: {listed}. " + " ".join(near[:2])
+        cause.remedy = cause.remedy.rstrip()
+
+
+def _suggest_shapes(cause: Cause, reading: Reading) -> None:
+    """Name the inputs with open dims, and what to write for them."""
+    model = reading.names.model
+    assert model is not None
+    open_inputs = []
+    for name in reading.names.inputs.values():
+        value = model.graph.values.get(name)
+        shape = value.shape if value is not None else None
+        if shape is None or any(not isinstance(d, int) for d in shape):
+            dims = ",".join(str(d) if isinstance(d, int) else "1" for d in shape or ())
+            open_inputs.append((name, dims))
+    if not open_inputs:
+        return
+    cause.facts["open_inputs"] = [n for n, _ in open_inputs]
+    spelled = ";".join(f"{n}:{d}" for n, d in open_inputs[:8])
+    if cause.code == "E10001":
+        cause.remedy = f'Give numbers for the open dims, for instance --input_shape="{spelled}"'
+    flags = " ".join(f"--shape {shlex.quote(f'{n}={d}')}" for n, d in open_inputs[:4])
+    cause.commands = [f"graphfix convert MODEL --soc SOC {flags}"]
+
+
+def _name_cuts(cause: Cause) -> None:
+    """Where nothing else helps the model is cut: name the nodes for it."""
+    nodes = [n.node for n in cause.nodes if n.node and n.by not in ("type",)]
+    if nodes:
+        cause.facts["cut_at"] = nodes[:20]
+
+
+def _filled(command: str, cause: Cause, reading: Reading) -> str:
+    """Put this model, SoC, operator and pass into a command; empty when it makes no sense here."""
+    model = reading.path or Path("MODEL.onnx")
+    target = reading.target
+    soc = target.socs[0].name if target is not None and target.socs else "SOC"
+    op_type = next((n.op_type for n in cause.nodes if n.op_type), "OP")
+    fixed = model.with_name(f"{model.stem.removesuffix('.fixed')}.fixed.onnx")
+    words = {
+        "MODEL": shlex.quote(str(model)),
+        "FIXED": shlex.quote(str(fixed)),
+        "SOC": soc,
+        "OP": op_type or "OP",
+        "PASS": str(cause.facts.get("pass", "PASS")),
+        "NAME": str(cause.facts.get("parameter", "NAME")).lstrip("-"),
+    }  # fmt: skip
+    if "custom-op" in command:
+        key = next((n.key for n in cause.nodes if n.key and "::" in n.key), None)
+        if reading.tables.operator(op_type) is not None:
+            return ""
+        match = _KEY.match(key or "")
+        words["OP"] = f"{match['domain'] or 'ai.onnx'}::{match['op']}" if match else words["OP"]
+    if command.startswith("graphfix fix") and model.name.endswith(".fixed.onnx"):
+        return ""
+    if "atc options NAME" in command and "parameter" not in cause.facts:
+        return ""
+    if "atc options NAME" not in command:
+        words["NAME"] = "NAME"
+    return re.sub(r"\b(MODEL|FIXED|SOC|OP|PASS|NAME)\b", lambda m: words[m[1]], command)
