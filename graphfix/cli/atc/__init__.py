@@ -14,6 +14,8 @@ from typing import Any
 from graphfix.cli.main import Parser
 
 SUBCOMMANDS: dict[str, str] = {
+    "lint": "what is wrong with an atc command, and the right one",
+    "options": "the options of atc, and what one of them does",
     "fusion-switch": "write the file that switches fusion passes off",
 }
 

@@ -1,0 +1,411 @@
+"""The commands of a shell text that run atc: words, where they stand, and what a shell would lose.
+
+Quotes, backslashes, comments, variables, several commands, commands inside quotes or `$( )`; also
+text that a web page or a word processor has spoiled. Nothing is expanded or run.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from graphfix.atc.options import atc_options
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as a program would get it; variables stay as written.
+
+    `raw` is its text with quotes. `open` tells that a variable or command inside decides.
+    """
+
+    text: str
+    raw: str
+    line: int
+    start: int
+    end: int
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Sign:
+    """An end of a command: ; & | newline and so on."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass
+class Command:
+    """A command that runs atc. `lead` are the words up to `atc`, `words` what follows.
+
+    `said` are comments before it and on its lines. `spoiled` are what a shell would not have
+    understood and what was mended to read it: id of the mistake and the words of its text.
+    """
+
+    lead: list[str]
+    words: list[Word]
+    line: int
+    said: str = ""
+    spoiled: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+
+_TYPOGRAPHIC = {
+    "“": '"', "”": '"', "„": '"', "‟": '"', "‘": "'", "’": "'", "：": ":", "，": ",", "；": ";",
+    "＝": "=", "\u00a0": " ", "\u3000": " ", "－": "-", "～": "~",
+}  # fmt: skip
+_DASH = re.compile(r"(?<!\S)[–—―]+-?(?=[A-Za-z])")
+_SIGNS = re.compile(r"\|\||&&|;;|[;&|()\n]")
+_FUSED = re.compile(r"(?<![A-Za-z0-9_./-])atc\s*(?=--[a-z]{2})|(?<=[^\x00-\x7f])atc\s*(?=--[a-z])"
+                    r"|(?<=[A-Za-z0-9])atc(?=--[a-z])")  # fmt: skip
+_NAMES = "|".join(sorted(atc_options(), key=len, reverse=True))
+_OPTION = re.compile(rf"--(?=(?:{_NAMES}|[a-z]+(?:_[a-z]+)+)(?:[=\s\\]|$))")
+_INNER_BACKSLASH = re.compile(r"(?<!\S)atc\b.*\S[ \t]*\\[ \t]*--[a-z]")
+_INNER = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|\$\((.*)\)|`([^`]*)`", re.DOTALL)
+_TEMPLATE = re.compile(r"\{[A-Za-z_][\w.]*\}")  # {name}: of an f-string, or ${name}
+# what follows a ; that was meant inside a value: name:1,3 or 32,64 or a name with its index
+_CONTINUES = re.compile(r"[\w./ -]*:[-\d,~\[\] ]*|\d+(?:[,;]\d+)*|[\w.]+:\w+")
+_OPTION_WORD = re.compile(r"--?[a-z][a-z_0-9]+(=|$)")
+
+
+def commands(text: str) -> list[Command]:
+    """Return the commands of a text that run atc, in its order.
+
+    A text that begins with an option is taken for the options of a command without its name.
+    """
+    plain, foreign = _plain(_spelled_out(text))
+    plain, lines = _unfuse(plain)
+    found = _read(plain)
+    if not found and re.match(r"\s*--?[A-Za-z]", plain):
+        found = _read("atc " + plain.lstrip())
+        for command in found:
+            command.lead = []
+    for command in found:
+        numbers = [lines[n - 1] for n in _lines_of(command) if n <= len(lines)]
+        marks = "".join(foreign.get(abs(n), "") for n in dict.fromkeys(numbers))
+        if any(n < 0 for n in numbers):
+            command.spoiled.insert(0, ("lost-spaces", {}))
+        elif marks:
+            signs = " ".join(dict.fromkeys(marks)) if "special" not in marks else marks
+            command.spoiled.append(("typographic-characters", {"value": signs}))
+        command.line = abs(lines[command.line - 1]) if command.line <= len(lines) else command.line
+        command.words = [
+            replace(w, line=abs(lines[w.line - 1])) if w.line <= len(lines) else w
+            for w in command.words
+        ]
+    return found
+
+
+def _lines_of(command: Command) -> range:
+    last = max((w.line for w in command.words), default=command.line)
+    return range(command.line, last + 1)
+
+
+# ---------------------------------------------------------------------- spoiled text
+
+
+def _plain(text: str) -> tuple[str, dict[int, str]]:
+    """Return the text with typographic characters made plain, and which were on each line."""
+    foreign: dict[int, str] = {}
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if line.lstrip().startswith("#"):
+            continue
+        made = "".join(_TYPOGRAPHIC.get(c, c) for c in line)
+        made = _DASH.sub("--", made)
+        if made != line:
+            marks = [c for c in line if c in _TYPOGRAPHIC or c in "–—―"]
+            foreign[number] = "".join(c for c in marks if not c.isspace()) or "special spaces"
+            lines[number - 1] = made
+    return "\n".join(lines), foreign
+
+
+def _unfuse(text: str) -> tuple[str, list[int]]:
+    """Part what a web page has glued together.
+
+    Returns the text, and for each of its lines the number of the line that it was, negative when
+    it was glued.
+    """
+    out: list[str] = []
+    numbers: list[int] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        glued = any(line.startswith("atc--", m.start()) for m in _FUSED.finditer(line))
+        if not glued and not _INNER_BACKSLASH.search(line):
+            out.append(line)
+            numbers.append(number)
+            continue
+        first, *pieces = _FUSED.split(line)
+        parted = [first, *(row for piece in pieces for row in f"atc {_part(piece)}".split("\n"))]
+        out += parted
+        numbers += [number, *[-number] * (len(parted) - 1)]
+    return "\n".join(out), numbers
+
+
+def _part(line: str) -> str:
+    """Return the options of one glued command, cut where other text begins."""
+    starts = [m.start() for m in _OPTION.finditer(line)]
+    if not starts:
+        return line
+    parts, rest = [], ""
+    for start, end in zip(starts, [*starts[1:], len(line)], strict=True):
+        piece = line[start:end].rstrip()
+        piece = re.sub(r"[ \t]*\\?[ \t]*$", "", piece) if end < len(line) else piece
+        kept = _end_of(piece)
+        parts.append(piece[:kept])
+        if end == len(line):
+            rest = piece[kept:]
+    tail = "\n" + ("" if rest.lstrip().startswith("#") else "# ") + rest.lstrip() if rest else ""
+    return " ".join(parts) + tail
+
+
+def _end_of(piece: str) -> int:
+    """Return where the value of a glued option ends."""
+    name, equals, value = piece.partition("=")
+    if not equals:
+        return len(piece)
+    start = len(name) + 1
+    if value[:1] in "\"'":
+        closing = value.find(value[0], 1)
+        return len(piece) if closing < 0 else start + closing + 1
+    option = atc_options().get(name.lstrip("-"))
+    for known in sorted(option.values if option else (), key=len, reverse=True):
+        rest = value[len(known) :]
+        if value.startswith(known) and re.match(r"echo|cd|python|import|[A-Z#]|[^\x00-\x7f]", rest):
+            return start + len(known)
+    foreign = re.search(r"[#\s]|[^\x00-\x7f]", value)
+    return start + foreign.start() if foreign else len(piece)
+
+
+# ---------------------------------------------------------------------- words and commands
+
+
+def _tokens(text: str) -> Iterator[Word | Sign | str]:
+    """Yield words, signs and comments (as text with its #)."""
+    at, line, size = 0, 1, len(text)
+    while at < size:
+        char = text[at]
+        if char == "\\" and text[at + 1 : at + 2] == "\n":
+            at, line = at + 2, line + 1
+        elif char in " \t\r":
+            at += 1
+        elif char == "#":
+            end = text.find("\n", at)
+            end = size if end < 0 else end
+            yield text[at:end]
+            at = end
+        elif (sign := _SIGNS.match(text, at)) is not None:
+            yield Sign(sign.group(), at, sign.end())
+            line += sign.group().count("\n")
+            at = sign.end()
+        else:
+            word = _word(text, at, line)
+            yield word
+            line += word.raw.count("\n")
+            at = word.end
+
+
+def _word(text: str, start: int, line: int) -> Word:
+    """Read the word that begins at `start`."""
+    at, size, out, is_open = start, len(text), [], False
+    quote = ""
+    while at < size:
+        char = text[at]
+        if quote == "'":
+            if char == "'":
+                quote = ""
+            else:
+                out.append(char)
+            at += 1
+        elif char == "\\":
+            following = text[at + 1 : at + 2]
+            if following == "\n":
+                pass
+            elif quote and following not in '"\\$`':
+                out.append(char + following)
+            else:
+                out.append(following)
+            at += 2
+        elif char in "$`" and (end := _expansion(text, at)) > at + 1:
+            out.append(text[at:end])
+            at, is_open = end, True
+        elif quote:
+            if char == '"':
+                quote = ""
+            else:
+                out.append(char)
+            at += 1
+        elif char in "\"'":
+            quote = char
+            at += 1
+        elif char == "<" and (fill := re.compile(r"<[A-Za-z][\w -]*>").match(text, at)):
+            out.append(fill.group())  # <soc_version>: a placeholder, not a redirection
+            at = fill.end()
+        elif char in " \t\r" or _SIGNS.match(text, at):
+            break
+        else:
+            out.append(char)
+            at += 1
+    made = "".join(out)
+    return Word(made, text[start:at], line, start, at, is_open or bool(_TEMPLATE.search(made)))
+
+
+def _expansion(text: str, at: int) -> int:
+    """Return the end of `$X`, `${X}`, `$(...)` or a command in backticks; `at` when it is none."""
+    if text[at] == "`":
+        end = text.find("`", at + 1)
+        return end + 1 if end > 0 else at
+    if text[at + 1 : at + 2] == "(":
+        depth = 0
+        for index in range(at + 1, len(text)):
+            depth += {"(": 1, ")": -1}.get(text[index], 0)
+            if depth == 0:
+                return index + 1
+        return at
+    if text[at + 1 : at + 2] == "{":
+        end = text.find("}", at)
+        return end + 1 if end > 0 else at
+    found = re.compile(r"\$(\w+|[@*#?!$-])").match(text, at)
+    return found.end() if found else at
+
+
+def _read(text: str, depth: int = 0, line: int = 0) -> list[Command]:
+    """Return the commands of a text that a shell reads as it is."""
+    found: list[Command] = []
+    words: list[Word] = []
+    said: list[str] = []
+    before: Sign | None = None
+    tokens: list[Word | Sign | str] = [*_tokens(text), Sign("\n", len(text), len(text))]
+    for token in tokens:
+        if isinstance(token, str):
+            if words:
+                said.append(token)  # behind the command, so about it
+            else:
+                said = [*said, token] if not found or said else [token]
+            continue
+        if isinstance(token, Word):
+            words.append(token)
+            continue
+        if words:
+            _take(text, words, before, said, found, depth, line)
+            words, said = [], []
+        before = token
+    return found
+
+
+def _take(
+    text: str, words: list[Word], before: Sign | None, said: list[str], found: list[Command],
+    depth: int, line: int,
+) -> None:  # fmt: skip
+    """Make a command of the words up to a sign, or join them to the command that they belong to."""
+    place = _atc_at(words)
+    if place is not None:
+        inner = [c for w in words[:place] for c in _inside(w, depth)]
+        found.extend(inner)
+        lead = [w.raw for w in words[: place + 1]]
+        rest, redirected = _without_redirections(words[place + 1 :])
+        command = Command(lead, rest, words[place].line + line, "\n".join(said))
+        _mend_escaped_blanks(command)
+        if redirected or any(w.text for w in rest):
+            found.append(command)
+        return
+    last = found[-1] if found else None
+    if last is not None and last.words and before is not None:
+        adjacent = before.start == last.words[-1].end and words[0].start == before.end
+        sign = before.text
+        if sign in ";|" and adjacent and _CONTINUES.fullmatch(words[0].text):
+            final = last.words[-1]
+            joined = f"{final.text}{sign}{words[0].text}"
+            last.words[-1] = replace(final, text=joined, end=words[0].end)
+            last.words += words[1:]
+            _note_semicolon(last, sign, words)
+            return
+        between = text[last.words[-1].end : words[0].start]
+        if sign == "\n" and not between.strip("\\ \t\r\n") and _OPTION_WORD.match(words[0].text):
+            carriage = text[max(0, before.start - 2) : before.start] == "\\\r"
+            why = "a line ends in a Windows line break" if carriage else "a backslash is missing"
+            last.words += words
+            if all(id != "broken-continuation" for id, _ in last.spoiled):
+                told = {"why": why, "value": words[0].text.partition("=")[0]}
+                last.spoiled.append(("broken-continuation", told))
+            return
+    for word in words:
+        found.extend(_inside(word, depth))
+
+
+def _note_semicolon(command: Command, sign: str, lost: list[Word]) -> None:
+    """Note that the last value but what followed it was cut at a sign; one note for a value."""
+    at = len(command.words) - len(lost)
+    option, equals, whole = command.words[at].text.partition("=")
+    if not equals:  # --name value
+        option, whole = command.words[at - 1].text, command.words[at].text
+    option = option.lstrip("-")
+    for id, told in command.spoiled:
+        if id == "unquoted-semicolon" and told["option"] == option:
+            told["whole"] = whole
+            return
+    told = {"sign": sign, "value": lost[0].text, "option": option, "whole": whole}
+    command.spoiled.append(("unquoted-semicolon", told))
+
+
+def _atc_at(words: list[Word]) -> int | None:
+    """Return which word is the program atc, None when none is."""
+    for index, word in enumerate(words):
+        if re.fullmatch(r"(?:.*/)?atc(?:\.bin)?", word.text) and not word.text.startswith("-"):
+            following = words[index + 1].text if index + 1 < len(words) else ""
+            if index == 0 or (
+                re.match(r"-|\$|\w+=|[A-Za-z_]+$", following)
+                and (following.startswith(("-", "$")) or "=" in following)
+            ):
+                return index
+    return None
+
+
+def _without_redirections(words: list[Word]) -> tuple[list[Word], bool]:
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+            continue
+        found = re.match(r"^(\d?>{1,2}|<|\d>&\d|>&)(.*)$", word.raw)
+        if found and not re.match(r"<[A-Za-z][\w -]*>", word.raw):
+            skip = not found.group(2) and "&" not in found.group(1)
+            continue
+        kept.append(word)
+    return kept, len(kept) != len(words)
+
+
+def _mend_escaped_blanks(command: Command) -> None:
+    """Take away words of a blank: a backslash with a space after it does not join lines."""
+    kept = []
+    for word in command.words:
+        if word.text.strip() or not word.text:
+            text = word.text.lstrip(" \t\r\n") if word.raw.startswith("\\ ") else word.text
+            kept.append(replace(word, text=text))
+            if text == word.text:
+                continue
+        command.spoiled.append(("broken-continuation", {
+            "why": "a backslash has a space after it", "value": "the next line",
+        }))  # fmt: skip
+    command.words = kept
+
+
+def _inside(word: Word, depth: int) -> list[Command]:
+    """Return the commands inside quotes or an expansion: `ssh host "atc ..."`, X=$(atc ...)."""
+    if depth > 2 or not re.search(r"(?<![\w.-])atc\s+-", word.raw):
+        return []
+    texts = [next(t for t in groups if t) for groups in _INNER.findall(word.raw) if any(groups)]
+    return [c for t in texts for c in _read(t, depth + 1, word.line - 1)]
+
+
+def _spelled_out(text: str) -> str:
+    """Return the text with ["atc", "--model=x"] of a Python source written as a shell would."""
+
+    def command(found: re.Match[str]) -> str:
+        items = re.findall(r"f?\"([^\"]*)\"|f?'([^']*)'|([A-Za-z_][\w.()]*)", found.group(1))
+        words = [shlex.quote(a or b) if a or b else f"${c}" for a, b, c in items]
+        return "\n" * (1 + found.group().count("\n")) + "atc " + " ".join(words) + "\n"
+
+    return re.sub(r"[^\n]*\[\s*[\"']atc[\"']\s*,([^\]]*)\][^\n]*", command, text)
