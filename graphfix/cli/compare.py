@@ -6,10 +6,15 @@ import argparse
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphfix.cli.options import check_output, shapes_of, write_output
 from graphfix.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -46,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ONNX Runtime's graph optimizations for B (default off)")  # fmt: skip
     add("--provider", action="append", default=[], metavar="NAME",
         help="execution provider of ONNX Runtime for B; may be repeated")  # fmt: skip
+    add("--bin", action="append", default=[], metavar="NAME=DTYPE:D,D,...",
+        help="dtype and shape of a saved .bin where they are not the original's; may be "
+        "repeated")  # fmt: skip
     add("--device", type=int, default=0, metavar="N", help="the NPU that runs an .om (default 0)")
     add("--aipp", type=Path, metavar="FILE",
         help="settings of an OM's dynamic AIPP, an atc --insert_op_conf file")  # fmt: skip
@@ -87,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
         tolerance=Tolerance(*chosen) if any(c is not None for c in chosen) else None,
         save_inputs=options.save_inputs,
         save_outputs=options.save_outputs,
+        bins=bins_of(options.bin),
         device=options.device,
         aipp=options.aipp,
     )
@@ -113,6 +122,27 @@ def size_of(text: str) -> int:
     if found is None or float(found[1]) == 0:
         raise UsageError(f"--memory {text}: expected a size such as 512MiB or 2GiB.")
     return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def bins_of(texts: Sequence[str]) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """Read `--bin NAME=DTYPE:D,D,...`; a scalar is `NAME=DTYPE:`. Raises UsageError."""
+    import numpy as np
+
+    forms: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+    for text in texts:
+        name, equals, form = text.rpartition("=")
+        dtype, colon, dims = form.partition(":")
+        try:
+            kind = np.dtype(dtype)
+            shape = tuple(int(d) for d in dims.split(",")) if dims.strip() else ()
+        except (TypeError, ValueError):
+            equals = ""
+        if not (name and equals and colon) or kind.kind not in "biufc" or min(shape, default=0) < 0:
+            raise UsageError(
+                f"--bin {text}: expected NAME=float16:1,1000, a numpy dtype and whole numbers."
+            )
+        forms[name] = (kind, shape)
+    return forms
 
 
 def _check(options: argparse.Namespace) -> None:

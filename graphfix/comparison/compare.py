@@ -14,6 +14,7 @@ from graphfix.comparison.chunks import DEFAULT_MEMORY
 from graphfix.comparison.layers import LayerReport, compare_layers
 from graphfix.comparison.metrics import DEFAULTS, Metrics, Tolerance, measure
 from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
+from graphfix.comparison.runtimes.layouts import Form
 from graphfix.comparison.runtimes.onnxruntime import CPU, OnnxRuntime
 from graphfix.comparison.runtimes.saved import Saved, write_arrays
 from graphfix.comparison.sides import (
@@ -114,6 +115,7 @@ def compare(
     tolerance: Tolerance | None = None,
     save_inputs: Path | None = None,
     save_outputs: Path | None = None,
+    bins: Mapping[str, Form] | None = None,
     device: int = 0,
     aipp: Path | None = None,
 ) -> Comparison:
@@ -133,6 +135,8 @@ def compare(
         optimize, providers: of ONNX Runtime for `b`; `a` is computed node by node on the CPU.
         tolerance: one for all dtypes; left out, metrics.DEFAULTS.
         save_inputs, save_outputs: folders to write .npy files into, one folder per sample.
+        bins: numpy dtype and shape of saved .bin files, by the value that they hold; left out,
+            those of the original.
         device: the NPU that runs an .om, by its number.
         aipp: settings of an OM's dynamic AIPP, an ATC --insert_op_conf file.
 
@@ -145,7 +149,9 @@ def compare(
             b, optimize=optimize, providers=providers, original=one, device=device, aipp=aipp
         ) as two,
     ):
-        run = _Run(one, two, by_order, tolerance, save_outputs, memory, layers, bisect)
+        if isinstance(two, Saved):
+            two.given = bins or {}
+        run = _Run(one, two, by_order, tolerance, save_outputs, memory, layers, bisect, bins or {})
         report = run.compare(inputs, inputs_b, samples, seed, shapes, save_inputs)
     for side in (one, two):
         report.notes += [f"{side.name}: {text}" for text in getattr(side, "not_released", ())]
@@ -164,6 +170,7 @@ class _Run:
     memory: int
     layers: bool
     bisect: bool
+    bins: Mapping[str, Form]
 
     def compare(
         self,
@@ -177,11 +184,11 @@ class _Run:
         a, b = self.a, self.b
         self.outputs = pair_outputs(a, b, self.by_order)
         self.names = pair_inputs(a, b, self.by_order)
-        given = _arrays(inputs, a)
+        given = _arrays(inputs, a, self.bins)
         if isinstance(b, Saved):
             self._check_saved(b, given, count)
             count = b.count
-        other = _arrays(inputs_b, b, "--input-b")
+        other = _arrays(inputs_b, b, self.bins, "--input-b")
         feeds = samples_for(
             a, b, self.names, given=given, count=count, seed=seed, shapes=shapes, other=other
         )
@@ -238,8 +245,7 @@ class _Run:
             try:
                 want = self.a.run(sample)
                 if isinstance(self.b, Saved):
-                    self.b.sample = index
-                    self.b.forms = {n: (array.dtype, array.shape) for n, array in want.items()}
+                    self.b.expect(index, want)
                 have = self._run_b(sample)
             except RuntimeFailed as error:
                 if not worst and (report.layers is None or not report.layers.layers):
@@ -269,12 +275,14 @@ def _badness(output: Output) -> tuple[bool, float, float]:
     return (not m.passed, m.beyond, m.max_abs or 0.0)
 
 
-def _arrays(inputs: Inputs, a: Runtime, option: str = "--input") -> list[Arrays]:
+def _arrays(
+    inputs: Inputs, a: Runtime, bins: Mapping[str, Form], option: str = "--input"
+) -> list[Arrays]:
     if isinstance(inputs, Mapping):
         return [{n: np.asarray(v) for n, v in inputs.items()}]
     texts = [i for i in inputs if isinstance(i, str)]
     if texts:
-        return user_inputs(texts, a, option)
+        return user_inputs(texts, a, bins, option)
     return [{n: np.asarray(v) for n, v in i.items()} for i in inputs if isinstance(i, Mapping)]
 
 

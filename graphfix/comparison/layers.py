@@ -20,6 +20,7 @@ from graphfix.comparison.matching import Pair, inner_values, match
 from graphfix.comparison.metrics import Metrics, Tolerance, finite, measure
 from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
+from graphfix.comparison.runtimes.saved import Saved
 from graphfix.comparison.sides import values_of
 from graphfix.errors import UsageError
 from graphfix.graph import Model, Node, Value
@@ -136,8 +137,10 @@ def compare_layers(
     try:
         for chunk in parts:
             report.chunks += 1
-            for feeds in samples:
+            for index, feeds in enumerate(samples):
                 want = a.run(feeds, [p.value.name for p in chunk])
+                if isinstance(b, Saved):
+                    b.expect(index, want)
                 have = run_b(feeds, [p.other for p in chunk])
                 _keep_worst(chunk, want, have, tolerance, worst)
                 del want, have

@@ -13,8 +13,9 @@ import onnx
 
 from graphfix.comparison.inputs import SIZES, bind, is_open, meanings, sample
 from graphfix.comparison.runtimes import Arrays, Port, Runtime, RuntimeFailed
+from graphfix.comparison.runtimes.layouts import SUFFIXES, Entry, Form
 from graphfix.comparison.runtimes.onnxruntime import CPU, OnnxRuntime
-from graphfix.comparison.runtimes.saved import SUFFIXES, Saved, read_form
+from graphfix.comparison.runtimes.saved import Saved, read_form
 from graphfix.errors import UsageError, nearest
 from graphfix.graph import Model, Shape, load
 
@@ -285,8 +286,14 @@ def _text(shape: Shape) -> str:
     return "[" + ",".join("?" if d is None else str(d) for d in shape) + "]"
 
 
-def user_inputs(texts: Sequence[str], a: Runtime, option: str = "--input") -> list[Arrays]:
-    """Read --input: NAME=FILE, or a folder or .npz that holds all. Returns one dict per sample."""
+def user_inputs(
+    texts: Sequence[str], a: Runtime, bins: Mapping[str, Form], option: str = "--input"
+) -> list[Arrays]:
+    """Read --input: NAME=FILE, NAME=FOLDER (one file per sample), or a folder or .npz of all.
+
+    Returns one dict per sample. `bins` are dtype and shape of .bin files where the input does not
+    tell them. Raises UsageError.
+    """
     ports = {port.name: port for port in a.inputs}
     forms = {n: form for n, p in ports.items() if (form := read_form(p)) is not None}
     result: list[Arrays] = []
@@ -294,11 +301,16 @@ def user_inputs(texts: Sequence[str], a: Runtime, option: str = "--input") -> li
         name, equals, file = text.rpartition("=")
         if equals and name not in ports:
             raise UsageError(f"{option} {text}: no input is called {name}. {nearest(name, ports)}")
-        saved = Saved(Path(file), [name] if equals else list(ports))
-        saved.forms = forms
-        for index in range(saved.count):
-            saved.sample = index
-            arrays = saved.run({}, [name] if equals else list(ports))
+        if equals and Path(file).is_dir():
+            found = _one_each(Path(file), name, bins.get(name) or forms.get(name))
+        else:
+            saved = Saved(Path(file), [name] if equals else list(ports))
+            saved.forms, saved.given = forms, bins
+            found = []
+            for index in range(saved.count):
+                saved.sample = index
+                found.append(saved.run({}, [name] if equals else list(ports)))
+        for index, arrays in enumerate(found):
             if not arrays:
                 raise UsageError(
                     f"{option} {text}: holds no input of the model ({_list(list(ports))}). Name "
@@ -308,6 +320,14 @@ def user_inputs(texts: Sequence[str], a: Runtime, option: str = "--input") -> li
                 result.append({})
             result[index].update(arrays)
     return result
+
+
+def _one_each(folder: Path, name: str, form: Form | None) -> list[Arrays]:
+    """Return one sample for each file of a folder, in the order of their names."""
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".bin"))
+    if not files:
+        raise UsageError(f"{folder}: holds no .npy or .bin file.")
+    return [{name: Entry(file).read(form)} for file in files]
 
 
 def _check_given(a: Runtime, arrays: Arrays) -> None:
