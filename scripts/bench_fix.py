@@ -38,7 +38,7 @@ OPSETS = range(7, 24)
 WORKERS = 2
 EFFECTS = ("rejected", "miscompiled")
 CHANGED = ("crash", "changed", "no longer runs")  # what must never happen
-# greatest error, relative to max(1, |value|), that counts as the same result
+# greatest error, relative to max(1, |value|, a hundredth of the largest one), that counts as equal
 LIMITS = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 MOST_SAMPLES = 8
 MOST_MEMORY = 12 << 30  # address space of a worker, in bytes
@@ -244,7 +244,7 @@ def _is_static(dim: Any) -> bool:
 
 
 def distance(want: Any, have: Any) -> tuple[str | None, float, float]:
-    """Return (what differs or None, greatest absolute difference, that over max(1, |value|))."""
+    """Return (what differs or None, greatest absolute difference, greatest relative one)."""
     import numpy as np
 
     if isinstance(want, list) or isinstance(have, list) or want is None or have is None:
@@ -271,7 +271,10 @@ def distance(want: Any, have: Any) -> tuple[str | None, float, float]:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(all="ignore"):
         absolute = np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf))
-        relative = np.where(same, 0.0, absolute / np.maximum(1.0, np.nan_to_num(np.abs(a))))
+        sizes = np.nan_to_num(np.abs(a), posinf=0.0)
+        # where large values cancel, their own rounding is left over
+        least = max(1.0, float(sizes.max(initial=0.0)) / 100)
+        relative = np.where(same, 0.0, absolute / np.maximum(least, sizes))
     if not relative.size:
         return None, 0.0, 0.0
     worst = float(relative.max())

@@ -162,6 +162,11 @@ class Builder:
 
     # ------------------------------------------------------------------ finishing
 
+    @property
+    def last(self) -> onnx.NodeProto:
+        """The node that was added last, which may still be changed."""
+        return self._nodes[-1]
+
     def site(self, replace: Mapping[str, str] | str, drop: Sequence[Node] | None = None) -> Site:
         """Return the site. A single name replaces the node's first output."""
         mapping = {self.node.outputs[0]: replace} if isinstance(replace, str) else dict(replace)

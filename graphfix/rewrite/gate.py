@@ -54,7 +54,7 @@ class Gate:
         self.verify = verify
         self.approximate = approximate
         self.failed_proofs: list[tuple[str, str, Proof]] = []
-        self._verdicts: dict[tuple[str, bytes], Verdict] = {}
+        self._verdicts: dict[tuple[str, bytes, bool], Verdict] = {}
         self._sound: set[Hashable] = set()  # kinds of nodes that the target takes as they are
         self._types: dict[bytes, Types] = {}  # of the values of rewritten islands
 
@@ -67,17 +67,20 @@ class Gate:
         problem = structure_problem(site, graph)
         if problem is not None:
             return Verdict(problem, is_of_place=True)
-        kind = None
+        in_branch = graph.owner is not None
+        kind: Hashable = None
         if site.nodes and len(site.drop) == 1 and not site.drop[0].subgraphs:
-            kind = kind_of(site.drop[0])
+            kind = (kind_of(site.drop[0]), in_branch)
             # no node less and nothing to repair: many proposals end here, before an island is cut
             if converting_from is None and kind in self._sound:
                 return Verdict(NO_GAIN)
         opset = converting_from or self.model.emit_opset
         island = cut_out(site, graph, opset, self.model.emit_opset)
-        key = (rule.name, island.key)
+        key = (rule.name, island.key, in_branch)
         if key not in self._verdicts:
-            self._verdicts[key] = self._judge_island(rule, island, converting_from is not None)
+            self._verdicts[key] = self._judge_island(
+                rule, island, converting_from is not None, in_branch
+            )
             verdict = self._verdicts[key]
             if verdict.proof is not None and verdict.proof.ok is False:
                 self.failed_proofs.append((rule.name, str(site.drop[0].name), verdict.proof))
@@ -88,7 +91,9 @@ class Gate:
             return verdict
         return replace(verdict, types=self.types_of(island))
 
-    def _judge_island(self, rule: Rule, island: Island, converting: bool) -> Verdict:
+    def _judge_island(
+        self, rule: Rule, island: Island, converting: bool, in_branch: bool
+    ) -> Verdict:
         try:
             problem = boundary_problem(island)
         except Exception as error:  # what a rule built cannot even be inferred: its own defect
@@ -97,7 +102,7 @@ class Gate:
             return Verdict(problem)
         opset = self.model.emit_opset
         found = findings_of(island.after, island.inputs, opset, self.target, self.tables)
-        after = potential_of(island.after, found)
+        after = potential_of(island.after, found, in_branch)
         if converting:
             # the node has no meaning at the new opset, or another one: it counts as bad
             before = Potential(1, 0, 1)
@@ -105,6 +110,7 @@ class Gate:
             before = potential_of(
                 island.before,
                 findings_of(island.before, island.inputs, opset, self.target, self.tables),
+                in_branch,
             )
         # an Identity that stands for "an existing value takes over" is no node of the rewrite
         after = Potential(after.bad, after.weight, after.nodes - island.takeovers)

@@ -63,9 +63,16 @@ def _count(graph: onnx.GraphProto) -> int:
     return len(graph.node) + inner
 
 
-def potential_of(proto: onnx.ModelProto, found: list[Finding]) -> Potential:
-    """Return the potential of a small model with these findings."""
+def potential_of(
+    proto: onnx.ModelProto, found: list[Finding], in_branch: bool = False
+) -> Potential:
+    """Return the potential of a small model with these findings.
+
+    `in_branch`: its nodes lie in a branch, where the parser refuses inputs that are left empty.
+    """
     bad = len({f.node for f in found if f.effect in ("rejected", "miscompiled")})
+    if in_branch:
+        bad += sum("" in node.input for node in proto.graph.node)
     weight = len({f.node for f in found if f.effect == "fallback"})
     return Potential(bad, weight, _count(proto.graph))
 

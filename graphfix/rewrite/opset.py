@@ -82,6 +82,8 @@ def plan(model: Model, target: Target, tables: Tables, forced: int | None = None
         )
         for opset in sorted(candidates)
     }
+    if forced is None and source not in CANDIDATES and costs.get(source):
+        del costs[source]
     best = min(costs, key=lambda o: (costs[o], o != source, abs(o - source), -o))
     return Plan(source, best, costs)
 

@@ -160,8 +160,8 @@ def read_layer(node: Node, graph: Graph, defaults: Sequence[str]) -> Layer | No:
         return activations
     clip = node.attributes["clip"].f if "clip" in node.attributes else None
     b = Builder(node, graph)
-    if b.opset < 11:
-        return No("below opset 11 Clip and Split have other forms")
+    if b.opset < 11 and (clip is not None or len(is_reversed) > 1):
+        return No("below opset 11 Clip and Slice have other forms")
     source = b.op("Transpose", x.name, perm=[1, 0, 2]) if is_batch_first else x.name
     return Layer(
         b, source, steps, hidden, x.dtype, is_batch_first, is_reversed, activations, clip

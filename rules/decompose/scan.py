@@ -42,7 +42,7 @@ class UnrollScan(Rule):
                              "scan_output_axes", "scan_output_directions")}  # fmt: skip
         axes = lists["scan_input_axes"] or [0] * count
         turned = lists["scan_input_directions"] or [0] * count
-        sizes = set()
+        sizes, scanned = set(), []
         for i, axis in enumerate(axes):
             value = node.input(first + i)
             if (
@@ -51,6 +51,7 @@ class UnrollScan(Rule):
                 or not -len(value.shape) <= axis < len(value.shape)
             ):
                 return No("the rank of a scanned input is not known")
+            scanned.append(value)
             sizes.add(value.shape[axis])
         known = {size for size in sizes if isinstance(size, int)}
         if len(known) != 1:
@@ -63,8 +64,9 @@ class UnrollScan(Rule):
         if len(formal) != len(node.inputs):
             return No("the body takes another number of inputs")
         b = Builder(node, graph)
-        if b.opset < 11:
-            return No("below opset 11 Squeeze takes no negative axes")
+        axes = [axis % len(value.shape or ()) for axis, value in zip(axes, scanned, strict=True)]
+        if b.opset < 11 and min(lists["scan_output_axes"], default=0) < 0:
+            return No("below opset 11 Unsqueeze takes no negative axes")
         pieces = []
         for i, axis in enumerate(axes):
             name = node.inputs[first + i]
