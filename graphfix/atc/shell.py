@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from graphfix.atc.options import atc_options
 
@@ -232,11 +233,13 @@ def _word(text: str, start: int, line: int) -> Word:
             out.append(text[at:end])
             at, is_open = end, True
         elif quote:
-            if char == '"':
-                quote = ""
-            else:
-                out.append(char)
             at += 1
+            if char != '"':
+                out.append(char)
+                continue
+            quote = ""
+            if _OPTION.match(text, at):
+                break  # "1,3"--output=m: the space between two options is missing
         elif char in "\"'":
             quote = char
             at += 1
@@ -280,10 +283,7 @@ def _read(text: str, depth: int = 0, line: int = 0) -> list[Command]:
     tokens: list[Word | Sign | str] = [*_tokens(text), Sign("\n", len(text), len(text))]
     for token in tokens:
         if isinstance(token, str):
-            if words:
-                said.append(token)  # behind the command, so about it
-            else:
-                said = [*said, token] if not found or said else [token]
+            said.append(token)  # before the command or behind it, so about it
             continue
         if isinstance(token, Word):
             words.append(token)
@@ -292,6 +292,8 @@ def _read(text: str, depth: int = 0, line: int = 0) -> list[Command]:
             _take(text, words, before, said, found, depth, line)
             words, said = [], []
         before = token
+    for command in found:
+        _mend_blanks(command)
     return found
 
 
@@ -307,7 +309,6 @@ def _take(
         lead = [w.raw for w in words[: place + 1]]
         rest, redirected = _without_redirections(words[place + 1 :])
         command = Command(lead, rest, words[place].line + line, "\n".join(said))
-        _mend_escaped_blanks(command)
         if redirected or any(w.text for w in rest):
             found.append(command)
         return
@@ -377,18 +378,24 @@ def _without_redirections(words: list[Word]) -> tuple[list[Word], bool]:
     return kept, len(kept) != len(words)
 
 
-def _mend_escaped_blanks(command: Command) -> None:
-    """Take away words of a blank: a backslash with a space after it does not join lines."""
+def _mend_blanks(command: Command) -> None:
+    """Take away escaped blanks, since a backslash with a space after it joins no lines."""
     kept = []
     for word in command.words:
-        if word.text.strip() or not word.text:
-            text = word.text.lstrip(" \t\r\n") if word.raw.startswith("\\ ") else word.text
+        text = word.text
+        if word.raw.startswith("\\ "):
+            text = text.lstrip()
+        if word.raw.endswith("\\ ") or word.raw.endswith("\\\r"):
+            text = text.rstrip()
+        if text != word.text:
+            why = {"why": "a backslash has a space after it", "value": "the next line"}
+            command.spoiled = [s for s in command.spoiled if s[0] != "broken-continuation"]
+            command.spoiled.append(("broken-continuation", why))
+        if text:
             kept.append(replace(word, text=text))
-            if text == word.text:
-                continue
-        command.spoiled.append(("broken-continuation", {
-            "why": "a backslash has a space after it", "value": "the next line",
-        }))  # fmt: skip
+    for one, other in pairwise(kept):
+        if one.end == other.start and ("lost-spaces", {}) not in command.spoiled:
+            command.spoiled.append(("lost-spaces", {}))
     command.words = kept
 
 
@@ -397,6 +404,8 @@ def _inside(word: Word, depth: int) -> list[Command]:
     if depth > 2 or not re.search(r"(?<![\w.-])atc\s+-", word.raw):
         return []
     texts = [next(t for t in groups if t) for groups in _INNER.findall(word.raw) if any(groups)]
+    if re.match(r"\w+=\"", word.raw):  # cmd="atc --input_shape="x:1" ...", quotes inside quotes
+        texts = [word.text.partition("=")[2]]
     return [c for t in texts for c in _read(t, depth + 1, word.line - 1)]
 
 

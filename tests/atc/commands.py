@@ -298,3 +298,36 @@ RIGHT: list[str] = [
     f'{M} --input_shape="x:1,3"  # float32 inputs, half inside',
     f"{M}\n\n# fp32 accuracy is checked below\npython compare.py --model=m.onnx",
 ]
+
+# as people write them in scripts and pages: what lint must name, and what must come out right
+WRITTEN: list[tuple[str, list[str], str]] = [
+    (
+        f'{M} --input_shape="x:1,3,224,224"--log=info',
+        ["lost-spaces"],
+        "--input_shape=x:1,3,224,224",
+    ),
+    (
+        "atc --framework=5\\ \n  --model=m.onnx\\ \n  --output=m\\ \n  --soc_version=Ascend310P3",
+        ["broken-continuation"],
+        "--framework=5",
+    ),
+    (f"/opt/atc/bin/atc {M}", ["stray-word"], "--model=m.onnx"),
+    (
+        "atc --framework=5 --soc_version=$Ascend310B4\n--model= m.onnx\n--output=m",
+        ["broken-continuation", "dollar-before-chip", "stray-word"],
+        "--soc_version=Ascend310B4",
+    ),
+    (f'{M} --input_shape="a:1,3;a:1,4"', ["shape-form"], "--input_shape=a:1,4"),
+    (f'{M} --input_shape="a:1,3,b:1,4"', ["shape-form"], '--input_shape="a:1,3;b:1,4"'),
+    (f'{M} --input_shape="a=1,3"', ["shape-form"], "--input_shape=a:1,3"),
+    (f"{M} --dynamic_dims 1,2;3,4 --input_shape=a:-1,-1 --input_format=ND",
+     ["unquoted-semicolon"], '--dynamic_dims="1,2;3,4"'),
+    (f"{M} --log=INFO --jit_compile=true --oo_constant_folding=False", ["bad-value"], "--log=info"),
+    (f"{M} --inputshape=x:1,3", ["unknown-option"], "--input_shape=x:1,3"),
+    (f"{M} --precision_mode=origin", ["bad-value"], "--precision_mode_v2=origin"),
+    (f"atc —model=m.onnx {END}", ["typographic-characters"], "--model=m.onnx"),
+    (f'{M} --dynamic_image_size="64x64;128x128" --input_shape=x:1,3,64,64',
+     ["profile-form", "image-axes"], '--dynamic_image_size="64,64;128,128"'),
+    (f"{M} --dynamic_batch_size=2,4 --input_shape='x:-1,3;s:'", ["batch-scalar"],
+     '--dynamic_dims="2;4"'),
+]  # fmt: skip

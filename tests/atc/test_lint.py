@@ -9,7 +9,7 @@ import pytest
 
 from graphfix.atc.lint import Linted, lint
 from graphfix.atc.options import atc_options, mistakes
-from tests.atc.commands import GUIDE, KNOWN, RIGHT
+from tests.atc.commands import GUIDE, KNOWN, RIGHT, WRITTEN
 from tests.builders import text_model, write
 
 # what follows from the same words, and notes that say more
@@ -55,6 +55,16 @@ def test_commands_of_a_guide(name: str, text: str, expected: list[str], tmp_path
 def test_right_commands_have_no_finding(text: str, tmp_path: Path) -> None:
     found = one(text, tmp_path)
     assert [f.says for f in found.findings] == []
+
+
+@pytest.mark.parametrize(("text", "expected", "right"), WRITTEN, ids=[w[0][:60] for w in WRITTEN])
+def test_commands_as_people_write_them(
+    text: str, expected: list[str], right: str, tmp_path: Path
+) -> None:
+    found = one(text, tmp_path)
+    assert sorted(set(ids(found))) == sorted(expected)
+    assert right in found.corrected.text()
+    assert_mended(found, tmp_path)
 
 
 def test_every_kind_of_mistake_has_a_case(tmp_path: Path) -> None:
