@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,9 @@ def check(
         loaded = load(model)
     target = target or Target.of()
     tables = tables if tables is not None else Tables()
-    context = Context(loaded, target, tables, frozenset(custom_ops), shipped_rules())
+    if custom_ops:
+        tables = replace(tables, custom_ops=tables.custom_ops | set(custom_ops))
+    context = Context(loaded, target, tables, shipped_rules())
     inferred = infer(loaded, shapes)
     check_parser(context)
     report = _report_of(loaded, target)
@@ -161,7 +163,6 @@ def _check_graph(
                 inlined,
                 context.target,
                 context.tables,
-                context.custom_ops,
                 context.known_rules,
                 context.findings,
             )

@@ -19,7 +19,6 @@ class Context:
     model: Model
     target: Target
     tables: Tables
-    custom_ops: frozenset[str] = frozenset()
     known_rules: frozenset[str] = frozenset()
     findings: list[Finding] = field(default_factory=list)
     _namer: Namer | None = None
@@ -87,10 +86,7 @@ class Context:
 
     def is_custom(self, node: Node) -> bool:
         """Whether the user says that a plugin of their own takes the node (--custom-op)."""
-        if not self.custom_ops:
-            return False
-        kind = f"{node.domain or 'ai.onnx'}::{node.op_type}"
-        return kind in self.custom_ops or f"{kind}@{self.opset(node)}" in self.custom_ops
+        return self.tables.takes_custom(node.domain or "ai.onnx", node.op_type, self.opset(node))
 
     def constraints(self, node: Node) -> list[Constraint]:
         """Return the constraints that may hold for the node, by its operator, domain and opset."""

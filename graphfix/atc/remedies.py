@@ -76,7 +76,7 @@ def _operators(diagnosis: Mapping[str, Any], prepared: Prepared) -> Remedy | Non
         "operator",
         tuple(sorted(refused)),
         f"ATC refused {', '.join(sorted(refused))}: taken as a fact, and fixed again",
-        replace(wish, tables=Tables(learned)),
+        replace(wish, tables=Tables(learned, wish.tables.custom_ops)),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from graphfix.analysis import EFFECT_ORDER, Report, check, unreadable
 from graphfix.analysis.codes import find_code
 from graphfix.cli.options import (
+    add_custom_op,
     add_target,
     check_output,
     shapes_of,
@@ -46,13 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--select", default="", metavar="CODES", help="show only these codes")
     parser.add_argument("--ignore", default="", metavar="CODES", help="leave these codes out")
-    parser.add_argument(
-        "--custom-op",
-        action="append",
-        default=[],
-        metavar="DOMAIN::TYPE[@OPSET]",
-        help="an operator that a plugin of yours takes; may be repeated",
-    )
+    add_custom_op(parser)
     parser.add_argument(
         "--weights", action="store_true", help="read all weights for the precision checks"
     )
@@ -89,7 +84,6 @@ def _check(
             target,
             shapes=shapes,
             tables=tables,
-            custom_ops=options.custom_op,
             weights=options.weights,
         )
     except UnreadableModel as error:

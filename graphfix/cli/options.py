@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,8 +47,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def add_fixing(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a fix: --opset, --select, --ignore, --rules, --allow, --verify."""
+    """Add the options of a fix: --opset, --custom-op, --select, --ignore, --rules, ..."""
     parser.add_argument("--opset", type=int, metavar="N", help="force this opset (11 to 18)")
+    add_custom_op(parser)
     parser.add_argument("--select", default="", metavar="RULES", help="use only these rules")
     parser.add_argument("--ignore", default="", metavar="RULES", help="leave these rules out")
     parser.add_argument("--rules", action="append", default=[], type=Path, metavar="DIR",
@@ -57,6 +59,13 @@ def add_fixing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", choices=("site", "model", "off"), default="site",
                         help="prove every distinct site (default), compare whole outputs too, or "
                         "nothing")  # fmt: skip
+
+
+def add_custom_op(parser: argparse.ArgumentParser) -> None:
+    """Add --custom-op, which `tables_of` reads."""
+    parser.add_argument("--custom-op", action="append", default=[],
+                        metavar="DOMAIN::TYPE[@OPSET]",
+                        help="an operator that your plugin takes; may be repeated")  # fmt: skip
 
 
 def check_opset(options: argparse.Namespace) -> None:
@@ -91,6 +100,7 @@ def target_of(options: argparse.Namespace) -> Target:
 def tables_of(options: argparse.Namespace) -> Tables:
     """Return the tables with the user's files on top."""
     tables = Tables.with_files(options.op_support)
+    tables.custom_ops = frozenset(map(_custom_op, getattr(options, "custom_op", ())))
     for path, operators in tables.overlays:
         for name in operators:
             operator = tables.operator(name)
@@ -101,6 +111,15 @@ def tables_of(options: argparse.Namespace) -> Tables:
                         f"{constraint.finding!r}. {nearest(constraint.finding, BY_NAME)}"
                     )
     return tables
+
+
+def _custom_op(text: str) -> str:
+    if not re.fullmatch(r"[^:@\s]+::[^:@\s]+(@[0-9]+)?", text):
+        raise UsageError(
+            f"--custom-op {text}: expected Domain::Type or Domain::Type@opset, for instance "
+            "my.domain::MyOp; the domain of ONNX's own operators is ai.onnx."
+        )
+    return text
 
 
 def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -91,10 +91,15 @@ def plan(model: Model, target: Target, tables: Tables, forced: int | None = None
 def _needs_rewrite(op_type: str, source: int, opset: int, target: Target, tables: Tables) -> bool:
     operator = tables.operator(op_type)
     release = target.release.name
-    if operator is None or operator.registration("ai.onnx", opset, release) is None:
+    is_custom = tables.takes_custom("ai.onnx", op_type, opset)
+    if not is_custom and (
+        operator is None or operator.registration("ai.onnx", opset, release) is None
+    ):
         return True
     old, new = _since(op_type, source), _since(op_type, opset)
-    return new is None or (old != new and not _same_signature(op_type, source, opset))
+    if new is None:
+        return not is_custom
+    return old is None or (old != new and not _same_signature(op_type, source, opset))
 
 
 @cache
@@ -116,8 +121,15 @@ def convert(model: Model, chosen: Plan, engine: Engine) -> None:
 
     def is_odd(node: Node) -> bool:
         if node not in odd:
-            odd[node] = _is_odd(node, chosen, fits)
+            odd[node] = _is_odd(node, chosen, fits) and not taken_as_it_is(node)
         return odd[node]
+
+    def taken_as_it_is(node: Node) -> bool:
+        # a plugin of the user's takes it at an opset at which ONNX does not know it
+        op_type = node.op_type
+        return _since(op_type, chosen.target) is None and engine.tables.takes_custom(
+            "ai.onnx", op_type, chosen.target
+        )
 
     engine.run(converting_from=chosen.source, only=is_odd)
     for graph in model.graph.graphs():

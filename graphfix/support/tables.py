@@ -173,9 +173,14 @@ class Operator:
 
 @dataclass
 class Tables:
-    """The operator tables with any user files on top."""
+    """The operator tables with any user files on top.
+
+    `custom_ops` are operators that a plugin of the user's takes, as `Domain::Type`, or
+    `Domain::Type@opset` for one opset only.
+    """
 
     overlays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    custom_ops: frozenset[str] = frozenset()
     _operators: dict[str, Operator | None] = field(default_factory=dict)
 
     @staticmethod
@@ -202,6 +207,11 @@ class Tables:
             for name in operators:
                 tables.operator(name)  # a wrong line is told now, not when a model uses it
         return tables
+
+    def takes_custom(self, domain: str, op_type: str, opset: int | None) -> bool:
+        """Whether the user says that a plugin takes an operator; ONNX's domain is `ai.onnx`."""
+        kind = f"{domain}::{op_type}"
+        return bool(self.custom_ops) and not self.custom_ops.isdisjoint((kind, f"{kind}@{opset}"))
 
     def operator(self, name: str) -> Operator | None:
         """Return what is known of an operator; None when no file speaks of it."""
