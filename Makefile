@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench bench-fix bench-nodes oracle docs clean
+.PHONY: demo test test-slow lint bench bench-fix bench-nodes oracle docs guide-lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
@@ -46,6 +46,10 @@ bench-fix: $(VENV)/.dev
 bench-nodes: $(VENV)/.dev
 	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
 	$(BIN)/python scripts/bench_fix.py $(CACHE)/oracle --node-tests
+
+# the commands of a guide and the known mistakes: what lint says, and the right command
+guide-lint: $(VENV)/.dev
+	@$(BIN)/python scripts/generate_docs.py --show atc_mistakes.md
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py
