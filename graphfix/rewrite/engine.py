@@ -265,6 +265,8 @@ class Engine:
             added.append(node)
             self.added.add(node)
         for old, new in site.replace.items():
+            if old not in graph.values:  # nothing used it: it went with its node
+                continue
             if not new.startswith(MARK) or names[new] != old:
                 graph.replace_uses(old, names.get(new, new))
         for made_up, known in verdict.types.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import onnx
@@ -16,11 +16,16 @@ MAX_NODES = 2048
 
 
 class Body:
-    """The body of a Loop or Scan, to be written once for each step."""
+    """The body of a Loop or Scan, to be written once for each step, as far as results need it."""
 
-    def __init__(self, b: Builder, body: Graph) -> None:
+    def __init__(self, b: Builder, body: Graph, results: Sequence[str]) -> None:
         self._b = b
-        self._body = body
+        self._results = results
+        needed, self._nodes = set(results), []
+        for node in reversed(list(body.ordered())):
+            if needed & {*node.outputs}:
+                needed.update(node.inputs)
+                self._nodes.insert(0, node)
         self._constants: list[onnx.TensorProto] = []
         self._names: dict[str, str] = {}
         self._made: list[list[str]] = []
@@ -31,13 +36,13 @@ class Body:
             self._constants.append(copy)
 
     def step(self, inputs: Mapping[str, str]) -> list[str]:
-        """Write the body with these values for its inputs; return the names of its outputs."""
+        """Write the body with these values for its inputs; return the names of its results."""
         names = {**self._names, **inputs}
-        for node in self._body.ordered():
+        for node in self._nodes:
             made = self._b.copy(node, [names.get(name, name) for name in node.inputs])
             self._made.append(made)
             names.update((o, n) for o, n in zip(node.outputs, made, strict=True) if o)
-        return [names.get(name, name) for name in self._body.outputs]
+        return [names.get(name, name) for name in self._results]
 
     def site(self, results: Mapping[str, str]) -> Site:
         """Return the site that gives the outputs of the node by these names."""

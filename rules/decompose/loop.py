@@ -17,8 +17,7 @@ from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
 
 # the operators of the examples below, in topological order
 _EXAMPLE_1 = [
-    "Identity", "Add", "Mul", "Identity", "Add", "Mul", "Identity", "Add", "Mul", "Unsqueeze",
-    "Unsqueeze", "Unsqueeze", "Concat",
+    "Add", "Mul", "Add", "Mul", "Add", "Mul", "Unsqueeze", "Unsqueeze", "Unsqueeze", "Concat",
 ]  # fmt: skip
 
 
@@ -46,15 +45,15 @@ class UnrollLoop(Rule):
         if not _goes_on(body, formal[1]):
             return No("the body computes the condition")
         b = Builder(node, graph)
-        writer = unroll.Body(b, body)
+        writer = unroll.Body(b, body, body.outputs[1:])
         always = b.constant(np.array(True))
         states = node.inputs[2:]
         series: list[list[str]] = [[] for _ in body.outputs[1 + carried :]]
         for step in range(steps):
             number = b.constant(np.array(step, np.int64))
             made = writer.step(dict(zip(formal, [number, always, *states], strict=True)))
-            states = made[1 : 1 + carried]
-            for values, name in zip(series, made[1 + carried :], strict=True):
+            states = made[:carried]
+            for values, name in zip(series, made[carried:], strict=True):
                 values.append(name)
         results = dict(zip(node.outputs[:carried], states, strict=False))
         for name, values in zip(node.outputs[carried:], series, strict=False):

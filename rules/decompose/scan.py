@@ -72,7 +72,7 @@ class UnrollScan(Rule):
             name = node.inputs[first + i]
             parts = [name] if steps == 1 else b.split(name, [1] * steps, axis)
             pieces.append(parts[::-1] if turned[i] else parts)
-        writer = unroll.Body(b, body)
+        writer = unroll.Body(b, body, body.outputs)
         states = node.inputs[:first]
         series: list[list[str]] = [[] for _ in node.outputs[first:]]
         for step in range(steps):
