@@ -27,6 +27,7 @@ __all__ = [
     "check",
     "compare",
     "load",
+    "preview_fp16",
     "save",
 ]
 
@@ -37,4 +38,8 @@ def __getattr__(name: str) -> Any:
         from graphfix.comparison.compare import compare
 
         return compare
+    if name == "preview_fp16":
+        from graphfix.comparison.half.preview import preview_fp16
+
+        return preview_fp16
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

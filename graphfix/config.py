@@ -35,7 +35,7 @@ OF_COMMAND = {
     "fix": {"select": "list", "ignore": "list"},
     "convert": {"retries": "number", "timeout": "number"},
     "compare": {"atol": "number", "rtol": "number", "cosine": "number", "samples": "number",
-                "seed": "number"},
+                "seed": "number", "max-error": "number", "search-runs": "number"},
 }  # fmt: skip
 # the stages that a command runs, whose options it has too
 _STAGES = {"convert": ("fix",), "run": ("fix", "convert")}

@@ -166,6 +166,11 @@ def _has_open_dim(value: Value) -> bool:
     return value.shape is not None and any(not isinstance(d, int) for d in value.shape)
 
 
+def choice_of(context: Context, node: Node) -> KernelChoice | None:
+    """Return the GE operator whose kernel decides for a node; None where the tables name none."""
+    return _choose(_choices(context, node), node, context.opset(node) or 0)
+
+
 def _choices(context: Context, node: Node) -> list[KernelChoice]:
     operator, opset = context.operator(node), context.opset(node) or 0
     return [] if operator is None else [c for c in operator.kernels if opset in c.opsets]

@@ -184,11 +184,11 @@ class _Run:
         a, b = self.a, self.b
         self.outputs = pair_outputs(a, b, self.by_order)
         self.names = pair_inputs(a, b, self.by_order)
-        given = _arrays(inputs, a, self.bins)
+        given = arrays_of(inputs, a, self.bins)
         if isinstance(b, Saved):
             self._check_saved(b, given, count)
             count = b.count
-        other = _arrays(inputs_b, b, self.bins, "--input-b")
+        other = arrays_of(inputs_b, b, self.bins, "--input-b")
         feeds = samples_for(
             a, b, self.names, given=given, count=count, seed=seed, shapes=shapes, other=other
         )
@@ -196,8 +196,8 @@ class _Run:
             feeds_for(b, sample, self.names)
         if save_inputs is not None:
             for index, arrays in enumerate(feeds):
-                write_arrays(_folder(save_inputs, index, len(feeds)), arrays)
-        report = Comparison(a.name, b.name, self.tolerance, len(feeds), _described(feeds[0]))
+                write_arrays(folder_of(save_inputs, index, len(feeds)), arrays)
+        report = Comparison(a.name, b.name, self.tolerance, len(feeds), described(feeds[0]))
         report.notes += [
             f"input {port.name}: both sides get what the OM's AIPP makes of whole pixels"
             for port in b.inputs
@@ -254,7 +254,7 @@ class _Run:
                 break
             if self.save_outputs is not None:
                 for side, arrays in (("a", want), ("b", have)):
-                    write_arrays(_folder(self.save_outputs / side, index, len(feeds)), arrays)
+                    write_arrays(folder_of(self.save_outputs / side, index, len(feeds)), arrays)
             for name, array in want.items():
                 other = self.outputs.get(name, name)
                 output = Output(name, other, index, _measured(array, have, other, self.tolerance))
@@ -275,9 +275,10 @@ def _badness(output: Output) -> tuple[bool, float, float]:
     return (not m.passed, m.beyond, m.max_abs or 0.0)
 
 
-def _arrays(
+def arrays_of(
     inputs: Inputs, a: Runtime, bins: Mapping[str, Form], option: str = "--input"
 ) -> list[Arrays]:
+    """Return the user's inputs as arrays, one dict per sample; `bins` are the forms of .bin files."""
     if isinstance(inputs, Mapping):
         return [{n: np.asarray(v) for n, v in inputs.items()}]
     texts = [i for i in inputs if isinstance(i, str)]
@@ -286,9 +287,11 @@ def _arrays(
     return [{n: np.asarray(v) for n, v in i.items()} for i in inputs if isinstance(i, Mapping)]
 
 
-def _folder(folder: Path, index: int, count: int) -> Path:
+def folder_of(folder: Path, index: int, count: int) -> Path:
+    """Return the folder of a sample."""
     return folder if count == 1 else folder / str(index)
 
 
-def _described(feeds: Arrays) -> dict[str, str]:
+def described(feeds: Arrays) -> dict[str, str]:
+    """Return dtype and dims of what is fed, by input."""
     return {n: f"{v.dtype.name}[{','.join(map(str, v.shape))}]" for n, v in feeds.items()}

@@ -25,19 +25,19 @@ _PATH_HEAD = ["node", "operator", "error", "max abs", "cosine", ""]
 
 def render(report: Comparison, command: str = "graphfix compare A B") -> str:
     """Return the report as text of at most 100 columns; `command` is what the hints repeat."""
-    lines = _wrapped(report.a) + _wrapped(f"against {report.b}")
+    lines = wrap(report.a) + wrap(f"against {report.b}")
     inputs = ", ".join(f"{n} {t}" for n, t in report.inputs.items()) or "none"
-    lines += _wrapped(f"Inputs   {inputs}; {_count(report.samples, 'sample')}", "         ")
+    lines += wrap(f"Inputs   {inputs}; {count(report.samples, 'sample')}", "         ")
     lines += ["", *_table(report, "simple"), ""]
     if report.layers is not None:
         lines += [*_layers(report.layers, "simple"), ""]
-    lines += _wrapped(_verdict(report))
+    lines += wrap(_verdict(report))
     for note in report.notes:
-        lines += _wrapped(f"Note: {note}")
+        lines += wrap(f"Note: {note}")
     if report.stopped is not None:
-        lines += _wrapped(f"Stopped: {report.stopped} What came before it stands above.")
+        lines += wrap(f"Stopped: {report.stopped} What came before it stands above.")
     if not report.passed and report.layers is None:
-        lines += _wrapped(f"To find the first diverging node: {command} --layers", "  ")
+        lines += wrap(f"To find the first diverging node: {command} --layers", "  ")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -72,9 +72,9 @@ def _table(report: Comparison, style: str) -> list[str]:
         if m.problem is not None:
             where = f", first at {list(m.first)}" if m.first else ""
             sample = f" (sample {o.sample})" if report.samples > 1 else ""
-            lines += ["", *_wrapped(f"{o.name}: {m.problem}{where}{sample}", "  ")]
+            lines += ["", *wrap(f"{o.name}: {m.problem}{where}{sample}", "  ")]
         elif m.note is not None:
-            lines += ["", *_wrapped(f"{o.name}: {m.note}", "  ")]
+            lines += ["", *wrap(f"{o.name}: {m.note}", "  ")]
     return lines
 
 
@@ -83,7 +83,7 @@ def _row(o: Output) -> list[str]:
     verdict = "equal" if m.equal else "within" if m.passed else "DIFFERS"
     beyond = "0" if not m.beyond else f"{m.beyond:.2%}"
     return [
-        _short(o.name, 32), m.dtype, _number(m.max_abs), _number(m.max_rel), _cosine(m.cosine),
+        shorten(o.name, 32), m.dtype, _number(m.max_abs), _number(m.max_rel), _cosine(m.cosine),
         beyond, verdict,
     ]  # fmt: skip
 
@@ -100,7 +100,7 @@ def _verdict(report: Comparison) -> str:
     else:
         parts = (("atol", t.atol), ("rtol", t.rtol), ("cosine", t.cosine))
         limits = ", ".join(f"{name} {number:g}" for name, number in parts if number is not None)
-    total = _count(len(report.outputs), "output")
+    total = count(len(report.outputs), "output")
     if failing:
         return f"Different: {len(failing)} of {total} beyond the tolerance ({limits or 'equal'})."
     if not report.outputs:
@@ -116,26 +116,26 @@ def _verdict(report: Comparison) -> str:
 
 def _layers(layers: LayerReport, style: str) -> list[str]:
     how = "looked at by halving" if layers.method == "bisect" else "compared"
-    text = f"{_count(len(layers.layers), 'inner value')} {how}"
+    text = f"{count(len(layers.layers), 'inner value')} {how}"
     if layers.unmatched:
         text += f", {layers.unmatched:,} without a match"
     if layers.method == "layers" and layers.chunks > 1:
         text += f", in {layers.chunks} chunks"
     first = layers.first
-    lines = _wrapped(f"{text}: none is beyond the tolerance.")
+    lines = wrap(f"{text}: none is beyond the tolerance.")
     if layers.healed:
-        names = ", ".join(_short(layer.node, 40) for layer in layers.healed[:3])
+        names = ", ".join(shorten(layer.node, 40) for layer in layers.healed[:3])
         more = " ..." if len(layers.healed) > 3 else ""
-        lines = _wrapped(
-            f"{text}. {_count(len(layers.healed), 'of them', '')} "
+        lines = wrap(
+            f"{text}. {count(len(layers.healed), 'of them', '')} "
             f"{'differs' if len(layers.healed) == 1 else 'differ'}, but all that follows agrees, "
             f"as where nodes were fused: {names}{more}"
         )
     if first is None:
         return lines
-    lines = [*(lines if layers.healed else _wrapped(f"{text}.")), "First divergence:"]
+    lines = [*(lines if layers.healed else wrap(f"{text}.")), "First divergence:"]
     other = f" ({first.other} there, by {first.by})" if first.other != first.value else ""
-    lines += _wrapped(f"{first.node} ({first.op_type}){other}: {first.metrics.problem}", "  ", "  ")
+    lines += wrap(f"{first.node} ({first.op_type}){other}: {first.metrics.problem}", "  ", "  ")
     if len(layers.path) > 1:
         lines += ["", "The error on its way to the worst output (relative Euclidean):"]
         lines.append("  " + sparkline([layer.error for layer in layers.path]))
@@ -152,7 +152,7 @@ def _path(path: Sequence[Layer], style: str) -> list[str]:
         shown = {0, 1, len(path) - 1, *grown}
     rows = [
         [
-            _short(layer.node, 40), layer.op_type, _number(layer.error),
+            shorten(layer.node, 40), layer.op_type, _number(layer.error),
             _number(layer.metrics.max_abs), _cosine(layer.metrics.cosine),
             "" if layer.metrics.passed else "beyond",
         ]
@@ -242,11 +242,12 @@ def _cosine(value: float | None) -> str:
     return "-" if value is None else f"{value:.7f}"
 
 
-def _count(number: int, noun: str, plural: str = "s") -> str:
+def count(number: int, noun: str, plural: str = "s") -> str:
+    """Return `3 nodes`."""
     return f"{number:,} {noun}{plural * (number != 1)}"
 
 
-def _short(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Shorten a name in the middle: what tells names apart is at both ends."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     if len(text) <= width:
@@ -255,7 +256,8 @@ def _short(text: str, width: int) -> str:
     return f"{text[:half]}...{text[-(width - 3 - half) :]}"
 
 
-def _wrapped(text: str, indent: str = "  ", first: str = "") -> list[str]:
+def wrap(text: str, indent: str = "  ", first: str = "") -> list[str]:
+    """Return the lines of a paragraph, of at most 100 columns."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
     )

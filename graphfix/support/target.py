@@ -46,7 +46,10 @@ class Soc:
 
 @dataclass(frozen=True)
 class Release:
-    """A CANN release: the codes that it prints and the rules of its parser."""
+    """A CANN release: the codes that it prints and the rules of its parser.
+
+    `weight_clip`: constants beyond half's range end at 65504 (--is_weight_clip, on by default).
+    """
 
     name: str
     summary: str
@@ -55,6 +58,7 @@ class Release:
     kernels: tuple[str, ...]
     codes: dict[str, str]
     parser: dict[str, Any]
+    weight_clip: bool = False
 
     def code(self, cause: str) -> str:
         """Return the E-code for a cause of `[codes]`; unknown causes are codes themselves."""
@@ -101,6 +105,7 @@ def releases() -> dict[str, Release]:
                     tuple(table["kernels"]),
                     table["codes"],
                     table["parser"],
+                    table.get("weight_clip", False),
                 ),
             )
         )

@@ -69,7 +69,7 @@ class OnnxRuntime:
             raise RuntimeFailed(f"{self.name} does not run: {first_line(error)}") from error
         result: Arrays = {}
         for name, value in zip(wanted, found, strict=True):
-            _flatten(name, value, result)
+            flatten(name, value, result)
         return result
 
     def load(self) -> None:
@@ -196,13 +196,14 @@ def up_to(model: Model, values: Sequence[str]) -> onnx.ModelProto:
     return result
 
 
-def _flatten(name: str, value: Any, into: Arrays) -> None:
+def flatten(name: str, value: Any, into: Arrays) -> None:
+    """Put a value into `into`; of sequences and maps one entry per member, `name[0]`."""
     if isinstance(value, list):
         for index, member in enumerate(value):
-            _flatten(f"{name}[{index}]", member, into)
+            flatten(f"{name}[{index}]", member, into)
     elif isinstance(value, dict):
         for key, member in value.items():
-            _flatten(f"{name}[{key}]", member, into)
+            flatten(f"{name}[{key}]", member, into)
     elif value is not None:
         into[name] = np.asarray(value)
 
