@@ -278,7 +278,7 @@ def _badness(output: Output) -> tuple[bool, float, float]:
 def arrays_of(
     inputs: Inputs, a: Runtime, bins: Mapping[str, Form], option: str = "--input"
 ) -> list[Arrays]:
-    """Return the user's inputs as arrays, one dict per sample; `bins` are the forms of .bin files."""
+    """Return the user's inputs as arrays, one dict per sample; `bins` as `compare` takes them."""
     if isinstance(inputs, Mapping):
         return [{n: np.asarray(v) for n, v in inputs.items()}]
     texts = [i for i in inputs if isinstance(i, str)]

@@ -127,7 +127,7 @@ def convert(model: Model, chosen: Plan, engine: Engine) -> None:
     def taken_as_it_is(node: Node) -> bool:
         # a plugin of the user's takes it at an opset at which ONNX does not know it
         op_type = node.op_type
-        return _since(op_type, chosen.target) is None and engine.tables.takes_custom(
+        return _since(op_type, chosen.target) is None and engine.gate.tables.takes_custom(
             "ai.onnx", op_type, chosen.target
         )
 
