@@ -85,7 +85,8 @@ def _node(node: NamedNode) -> list[str]:
     typed = node.key or node.op_type
     text = f"{kind} {name}" + (f", {typed}" if typed and typed != name else "")
     if node.node is not None and node.raw not in (node.node, node.key, ""):
-        text += f"   (in the log: {node.raw})"
+        written = f", which {node.rule} wrote for it" if node.by == "origin" else ""
+        text += f"   (in the log: {node.raw}{written})"
     if node.origin and list(node.origin) != [node.node]:
         text += f"   written by {node.rule} for {', '.join(node.origin)}"
     elif node.node is None and not typed:

@@ -9,7 +9,9 @@ from pathlib import Path
 from graphfix.analysis.check import shipped_rules
 from graphfix.atc.codes import find_atc_code
 from graphfix.atc.diagnosis.cause import Cause, Reading
+from graphfix.atc.diagnosis.naming import NamedNode, plain_type
 from graphfix.errors import nearest
+from graphfix.support.kernels import ai_core
 
 _KEY = re.compile(r"^(?P<domain>[\w.\-]*)::(?P<opset>-?\d+)::(?P<op>\w+)$")
 _MISSING = re.compile(r"No module named ['\"]?(?P<name>[\w.]+)")
@@ -24,8 +26,10 @@ def advise(cause: Cause, reading: Reading) -> None:
         _explain_types(cause, reading)
     elif canonical == "E10016":
         _suggest_names(cause, reading)
-    elif facts.get("parameter") == "--input_shape" and reading.names.model is not None:
+    elif canonical in ("E10001", "E10011") and facts.get("parameter") == "--input_shape":
         _suggest_shapes(cause, reading)
+    elif canonical in ("EZ3002", "EZ3003"):
+        _explain_kernels(cause, reading)
     elif canonical == "E40020":
         missing = _MISSING.search(str(facts.get("module", "")))
         if missing is not None and missing["name"].split(".")[0] in ("tbe", "te", "topi", "impl"):
@@ -57,6 +61,10 @@ def _headline(cause: Cause) -> str:
     facts = cause.facts
     if "meaning" in facts:
         return f"{cause.headline}: {facts['meaning']}"
+    if facts.get("open_inputs"):
+        inputs = ", ".join(facts["open_inputs"][:4])
+        has = "have" if "," in inputs else "has"
+        return f"{facts['parameter']}: {inputs} still {has} open dims"
     if "parameter" in facts and facts.get("reason"):
         return f"{facts['parameter']}: {facts['reason'][:120]}"
     if cause.role == "cause" and "parameter" in facts:
@@ -134,6 +142,49 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
+# what a kernel library gives as its reason, and what helps
+_KERNEL_REASONS = (
+    (
+        r"dynamic ?shape is not supported|not support dynamic",
+        "The chip takes static shapes only for it: bind all dims, or give profiles",
+        ("graphfix convert MODEL --soc SOC --shape NAME=...",
+         "graphfix convert MODEL --soc SOC --batch 1,4"),
+    ),
+    (
+        r"d(?:ata)?_?type.{0,60}(?:not|isn't|unsupport|equivalent|match)|format and dtype",
+        "No kernel takes these element types or this format: another --precision_mode, a Cast, or "
+        "a rule that writes the node otherwise",
+        ("graphfix check MODEL --soc SOC", "graphfix fix MODEL -o FIXED --soc SOC",
+         "graphfix ops OP --soc SOC"),
+    ),
+)  # fmt: skip
+
+
+def _explain_kernels(cause: Cause, reading: Reading) -> None:
+    """Say what the reason means, and of each operator whether the tables know a kernel."""
+    reason = str(cause.facts.get("reason", ""))
+    for pattern, remedy, commands in _KERNEL_REASONS:
+        if re.search(pattern, reason, re.IGNORECASE):
+            cause.remedy, cause.commands = remedy, list(commands)
+            break
+    target = reading.target
+    for node in cause.nodes:
+        if node.raw.startswith("trans_"):
+            node.notes.append("GE inserts it to change a layout; it is not in your model")
+        ge_op = plain_type(node.key) or node.op_type
+        if target is None or not target.socs or not ge_op:
+            continue
+        soc = target.socs[0]
+        kernel = ai_core(target.release, soc, ge_op)
+        if kernel is not None and cause.code == "EZ3003":
+            node.notes.append(
+                f"the tables of {target.release.name} list an AI Core kernel of {ge_op} for "
+                f"{soc.family}: its kernels package is missing, or --soc_version is another chip"
+            )
+        elif kernel is not None and kernel.is_static_only:
+            node.notes.append(f"the AI Core kernel of {ge_op} takes static shapes only")
+
+
 def _suggest_names(cause: Cause, reading: Reading) -> None:
     inputs = list(reading.names.inputs.values())
     if inputs:
@@ -147,7 +198,8 @@ def _suggest_names(cause: Cause, reading: Reading) -> None:
 def _suggest_shapes(cause: Cause, reading: Reading) -> None:
     """Name the inputs with open dims, and what to write for them."""
     model = reading.names.model
-    assert model is not None
+    if model is None:
+        return
     open_inputs = []
     for name in reading.names.inputs.values():
         value = model.graph.values.get(name)
@@ -158,6 +210,8 @@ def _suggest_shapes(cause: Cause, reading: Reading) -> None:
     if not open_inputs:
         return
     cause.facts["open_inputs"] = [n for n, _ in open_inputs]
+    if not cause.nodes:
+        cause.nodes = [NamedNode(n, n, kind="input", by="name") for n, _ in open_inputs]
     spelled = ";".join(f"{n}:{d}" for n, d in open_inputs[:8])
     if cause.code == "E10001":
         cause.remedy = f'Give numbers for the open dims, for instance --input_shape="{spelled}"'

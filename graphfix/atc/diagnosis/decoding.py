@@ -21,6 +21,8 @@ _NOT_A_TYPE = frozenset(
 )  # fmt: skip
 _OPTION_IN_TEXT = re.compile(r"\[?(?P<option>--\w{3,60})\]?")
 _OPTION_NAME = re.compile(r"^-{0,2}(?P<name>[a-z][a-z0-9_]{2,60})$")
+_BRACKETED = re.compile(r"\[([^\[\]\s]{1,1200})\]")
+_WORD = re.compile(r"\[([^\[\]\s,]{1,1200})\]?|([^\s\[\](),;'\"`]{2,1200})")
 _PYTHON_ERROR = re.compile(r"\s*(?:\w+\.)*\w*(?:Error|Exception)\b.{0,3}:")
 
 
@@ -34,9 +36,10 @@ def event_of(name: str, what: str, line: int, run: Run) -> Cause:
         headline = f"the shared library {what} is missing"
     elif name == "module" and what:
         headline += f": {what}"
+    facts = {"what": " ".join(what.split())} if what else {}
     return Cause(
         name, headline, entry.cause, entry.remedy, entry.stage, "error", run.number, line,
-        run.source, entry.certainty, entry.source, facts={"what": what} if what else {},
+        run.source, entry.certainty, entry.source, facts=facts,
         commands=list(entry.helps), text=what,
     )  # fmt: skip
 
@@ -69,7 +72,11 @@ def cause_of(message: Message, run: Run, reading: Reading) -> Cause | None:
         findings=entry.findings, commands=list(entry.helps), count=message.count, role=entry.role,
         text=_excerpt(message.text),
     )  # fmt: skip
-    others = [_numbered(c, reading.release) for c in implied]
+    others = [
+        _numbered(c, reading.release)
+        for c in implied
+        if (e := find_atc_code(c)) is not None and e.role == entry.role != "cause"
+    ]
     cause.also = [c for c in dict.fromkeys([*message.nested, *others])
                   if c != code and not is_twin(c, code)]  # fmt: skip
     _read_facts(cause, strong, message, squeezed)
@@ -146,7 +153,7 @@ def _nodes(
 ) -> list[NamedNode]:
     names = reading.names
     found: list[NamedNode] = []
-    is_option = entry.canonical in ("E10016", "E10017", "E11016", "E11017")
+    is_option = entry.canonical in ("E10016", "E10017", "E10034", "E11016", "E11017")
     for hit in strong:
         raw, key = hit.groups.get("name", ""), hit.groups.get("type")
         if is_option and raw:
@@ -154,6 +161,13 @@ def _nodes(
             found.append(value or NamedNode(raw, kind="input"))
         elif raw or key:
             found += names.resolve(_bare(raw), key)
+    if not found and is_option:
+        found = [n for n in _word_nodes(squeezed.original, names) if n.kind == "input" or n.node]
+        found = found or [
+            NamedNode(b, kind="input") for b in _BRACKETED.findall(_words_of(squeezed.original))[:1]
+        ]
+    elif not found and entry.role in ("operator", "names"):
+        found = _word_nodes(squeezed.original, names)
     if not found and entry.role in ("operator", "names", "catch-all"):
         found = _weak_nodes(squeezed, names)
     if entry.canonical == "E13009" and not any(n.node for n in found):
@@ -161,6 +175,41 @@ def _nodes(
     if entry.canonical == "E16005":
         found += names.foreign()
     return merged(found)
+
+
+def _words_of(text: str) -> str:
+    """Return the words of a message without what ATC adds: causes, solutions, traces."""
+    return re.split(r"(?:Possible\s+Cause|Solution|Trace[Bb]ack)\b", text)[0] or text
+
+
+def _word_nodes(text: str, names: Names) -> list[NamedNode]:
+    """Return the nodes that a message of no known shape names: words that are names or types."""
+    text = _words_of(text)
+    found: list[NamedNode] = []
+    loose: list[str] = []
+    pending: str | None = None
+    for match in _WORD.finditer(text):
+        word = _bare(match[1] or match[2])
+        if not word or _NOT_A_NAME.match(word):
+            continue
+        if "::" in word:
+            found += names.resolve(pending or "", word)
+            pending = None
+        elif names.knows(word):
+            if pending is not None:
+                found += names.resolve(pending, None)
+            pending = word
+        elif match[1] and names.model is None:
+            loose.append(word)
+    if pending is not None:
+        found += names.resolve(pending, None)
+    if not found and loose:
+        # without a model: what stands in brackets and looks like a name, and the type behind it
+        name = next((w for w in loose if re.search(r"[/_\d]", w)), "")
+        key = next((w for w in loose if re.fullmatch(r"[A-Z][A-Za-z0-9]+", w)), None)
+        if name or key:
+            found = names.resolve(name, key)
+    return found
 
 
 def _weak_nodes(squeezed: Squeezed, names: Names) -> list[NamedNode]:
@@ -194,7 +243,12 @@ def merged(nodes: Iterable[NamedNode]) -> list[NamedNode]:
         # one node of the model may stand behind several names of the log (profiles, expansions)
         mark = (node.node, node.scope) if node.node is not None else (None, node.raw)
         old = unique.get(mark)
-        if old is None or (old.key is None and node.key is not None):
+        vague = old is not None and old.by in ("type", "only") and node.by not in ("type", "only")
+        if (
+            old is None
+            or vague
+            or (old.key is None and node.key is not None and node.raw != node.key)
+        ):
             unique[mark] = node
     found = list(unique.values())
     named = {n.op_type for n in found if n.raw not in (n.key, "") and n.op_type}

@@ -36,6 +36,8 @@ def _form(code: str | None, pattern: str, is_weak: bool = False) -> Form:
 # the strong ones: a text of this shape is this error, with or without a number
 STRONG = (
     _form("E19010", rf"No(?:operator)?(?:parser|plugin)(?:is|was)?registeredforOp:?{_NAME},?opt?ype:?{_TYPE}"),
+    _form("E19010", r"No(?:operator)?(?:parser|plugin)(?:is|was)?registeredforOp:?\[?(?P<name>[^\s,\[\]]{2,1200})$"),
+    _form("EZ3003", r"NosupportedOpskerneland?enginea?refoundfor\[?(?P<name>[^\s,\[\]]{2,1200})$"),
     _form("E16002", rf"NoONNXparser(?:is)?registeredforopt?ype{_TYPE}"),
     _form("E11009", rf"NoCaffeparser(?:is)?registeredforOp{_NAME}(?:,|with)opt?ype{_TYPE}"),
     _form("E10501", rf"IRforOp{_NAME},?(?:with)?opt?ype:?{_TYPE}\]*,?isnotregistered"),
@@ -51,8 +53,8 @@ STRONG = (
     _form("E11017", rf"Failedtofindnode{_NAME}specifiedby{_OPTION}(?:[.,]|$)"),
     _form("E10002", rf"Value{_VALUE}forparameter\[?(?P<parameter>--input_shape)\]?isinvalid\.Reason:"
                     rf"{_REASON}"),
-    _form(None, rf"Value{_VALUE}(?:for|of)(?:parameter|option)?{_OPTION}is(?:invalid|outofrange)(?:"
-                rf"\.?Reason:{_REASON})?"),
+    _form(None, rf"Value{_VALUE}(?:for|of)(?:parameter|option)?(?P<parameter>\[?--\w{{2,60}}|(?<=parameter)\[?\w{{2,60}})\]?"
+                rf"is(?:invalid|outofrange)(?:\.?Reason:{_REASON})?"),
     _form("E13014", rf"Value{_VALUE}ofparameter{_OPTION}forOp{_NAME}isinvalid(?:\.Reason:{_REASON})?"),
     _form("E14001", rf"Argument{_VALUE}forOp{_NAME},?(?:with)?opt?ype{_TYPE}\]?isinvalid(?:\.Reason:"
                     rf"{_REASON})?"),
@@ -96,7 +98,7 @@ WEAK = tuple(
         rf"(?:for|of)?[Nn]ode:?\[?{_N}\({_T}\)",
         rf"[Nn]ode:\[?{_N}\]?,?(?:optype|type)(?:is|:)\[?(?P<type>[A-Z][a-z]*[A-Za-z0-9]*?)(?:,|\.|\]|$|should)",
         rf"(?:origin_op_name|op_?name|node_?name|opname|nodename)['\"]?[:=]?['\"\[]+{_N}['\"\]]",
-        rf"(?:node_?name|op_?name|nodename|opname)[:=]{_N}(?=[,.;:(\[]|$)",
+        rf"(?:node_?name|op_?name|nodename|opname)[:=]{_N}(?=[,;(\[\]]|\.?$)",
         r"kernel_name=(?P<kernel>[\w./-]{1,300})",
         rf"[Oo]p\[{_N}\]",
         rf"(?:[Nn]ode|[Oo]perator|[Ll]ayer)\[{_N}\]",

@@ -117,6 +117,8 @@ def codes_in(text: str) -> list[Spot]:
         if code is None:
             continue
         before, after = text[: match.start()], text[match.end() :]
+        if before.endswith("#") and not after.startswith(":"):
+            continue  # a colour
         kind = _kind(before, after)
         is_known = find_atc_code(code) is not None
         if kind == "mention" and (was_damaged or not is_known or " " in token):
@@ -132,8 +134,6 @@ def _kind(before: str, after: str) -> str:
         return "nested"
     if before.endswith(("'", '"')) and after.startswith(("'", '"')):
         return "nested"
-    if before.endswith("#") and not after.startswith(":"):
-        return "mention"
     if _HEAD_AFTER.match(after):
         return "head"
     if not before.strip(" .*-=>#|`%0123456789") and re.match(r"\s{2,}\S", after):

@@ -135,17 +135,23 @@ class Names:
             key: the type as the log has it, None when it tells none.
         """
         op_type = plain_type(key)
+        if raw and (noted := self._written(raw)) is not None:
+            return [self._from_log(raw, key, *noted)]
         if raw and (found := self._by_name(raw, op_type)):
             return [self._named(node, raw, key, how) for node, how in found]
         if raw and _squeezed(raw) in self.inputs:
             return [NamedNode(raw, self.inputs[_squeezed(raw)], op_type, key, "name", "input")]
-        noted = self._rules.get(_squeezed(raw)) if raw else None
-        if noted is not None:
-            return [self._from_log(raw, key, noted)]
         typed = self._by_kind(raw, op_type)
         if typed:
-            return typed if raw == "" else [replace(n, raw=raw, key=key) for n in typed]
+            return [replace(n, raw=raw or key or n.raw, key=key) for n in typed]
         return [NamedNode(raw or key or "", None, op_type or self._type_in(raw), key)]
+
+    def knows(self, raw: str) -> bool:
+        """Whether a word is exactly the name of a node, an input or a tensor of the model."""
+        name = _squeezed(raw)
+        return len(name) > 1 and (
+            name in self._nodes or name in self.inputs or name in self._values
+        )
 
     def value(self, raw: str) -> NamedNode | None:
         """Return the graph input, or the node that gives a tensor of this name."""
@@ -182,15 +188,24 @@ class Names:
     def _named(self, node: Node, raw: str, key: str | None, how: str) -> NamedNode:
         name = self._called[id(node)]
         squeezed = _squeezed(name)
+        op_type = plain_type(key) if how in ("expanded", "fused") and key else node.op_type
+        origin, rule = self._origins.get(squeezed, ()), self._rules.get(squeezed)
         return NamedNode(
-            raw, name, plain_type(key) if how == "name" and key and "::" in key else node.op_type,
-            key, how, "node", scope_of(node.graph), self._origins.get(squeezed, ()),
-            self._rules.get(squeezed),
+            raw, name, op_type, key, how, "node", scope_of(node.graph), origin, rule
         )  # fmt: skip
 
-    def _from_log(self, raw: str, key: str | None, rule: str) -> NamedNode:
+    def _written(self, raw: str) -> tuple[str, str] | None:
+        """Return (name, rule) of a node that only the report of a fix knows."""
+        for name, _ in _spellings(raw):
+            if name in self._nodes:
+                return None
+            if name in self._rules:
+                return name, self._rules[name]
+        return None
+
+    def _from_log(self, raw: str, key: str | None, written: str, rule: str) -> NamedNode:
         """A node that a fix wrote, told by its report: the model given is the one before."""
-        origin = self._origins.get(_squeezed(raw), ())
+        origin = self._origins.get(written, ())
         before = next((n for o in origin if (n := self._nodes.get(_squeezed(o)))), None)
         name = self._called[id(before)] if before is not None else None
         return NamedNode(raw, name, plain_type(key), key, "origin", origin=origin, rule=rule)
@@ -206,14 +221,16 @@ class Names:
             node = self._values.get(name)
             if node is not None:
                 return [(node, how)]
+        joined = self._joined(raw)
+        if len(joined) > 1:
+            return [(node, "fused") for node in joined]
         if (node := self._nested(raw)) is not None:
             return [(node, "expanded")]
         if (node := self._lookalike(raw)) is not None:
             return [(node, "lookalike")]
         if (node := self._cut(raw)) is not None:
             return [(node, "cut")]
-        joined = self._joined(raw)
-        return [(node, "fused" if len(joined) > 1 else "decorated") for node in joined]
+        return [(node, "decorated") for node in joined]
 
     def _nested(self, raw: str) -> Node | None:
         """Return the node whose name, with a slash, begins or ends the name."""
@@ -223,9 +240,8 @@ class Names:
             if node is not None and len("/".join(parts[:end])) >= _SHORTEST:
                 return node
         for start in range(1, len(parts)):
-            node = self._nodes.get("/".join(parts[start:])) or self._nodes.get(
-                "/" + "/".join(parts[start:])
-            )
+            rest = "/".join(parts[start:])
+            node = self._nodes.get(rest) or self._nodes.get(f"/{rest}")
             if node is not None:
                 return node
         return None
@@ -297,17 +313,15 @@ class Names:
             self._ge = {}
             for op_type in self._by_type:
                 operator = self._tables.operator(op_type)
-                for entry in operator.registrations if operator is not None else ():
-                    for ge_op in {entry.ge_op, *(entry.becomes if len(entry.becomes) < 3 else ())}:
-                        self._ge.setdefault(ge_op, set()).add(op_type)
-        found = self._ge.get(ge_type) or self._ge.get(ge_type.removesuffix("D"))
-        if not found:
-            found = {
-                t
-                for t in self._by_type
-                if t.lower() == re.sub(r"(?:V\d|D|2D|Ex)$", "", ge_type).lower()
-            }
-        return set(found)
+                if operator is None:
+                    continue
+                names = {entry.ge_op for entry in operator.registrations}
+                names |= {e.becomes[0] for e in operator.registrations if len(e.becomes) == 1}
+                names |= {entry.ge_op for entry in operator.kernels}
+                for ge_op in names:
+                    self._ge.setdefault(_plain_ge(ge_op), set()).add(op_type)
+        wanted = _plain_ge(ge_type)
+        return self._ge.get(wanted) or {t for t in self._by_type if _plain_ge(t) == wanted}
 
 
 def _spellings(raw: str) -> Iterator[tuple[str, str]]:
@@ -339,3 +353,8 @@ def _squeezed(name: str) -> str:
 
 def _looks(name: str) -> str:
     return _squeezed(name).translate(_LOOKALIKES).lower().replace(",", ".")
+
+
+def _plain_ge(op_type: str) -> str:
+    """Return a GE operator without what tells its variants apart: StridedSlice of StridedSliceD."""
+    return re.sub(r"(?:V\d+|D)$", "", op_type).lower()
