@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import struct
 import tempfile
 from collections.abc import Sequence
@@ -233,7 +234,7 @@ def _attempt(
             for path in _bring(work, place.folder, name):
                 _note(conversion, path)
         elif outcome.how != "cancelled":
-            attempt.diagnosis = diagnose(log, prepared)
+            attempt.diagnosis = diagnose(log, prepared, outcome)
         return attempt
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -311,11 +312,17 @@ def _bring(work: Path, folder: Path, name: str) -> list[Path]:
     return brought
 
 
-def diagnose(log: Path, prepared: Prepared) -> dict[str, Any]:
-    """Return the document graphfix.diagnose/1 of a log."""
+def diagnose(log: Path, prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+    """Return the document graphfix.diagnose/1 of a log and of how its process ended."""
+    ended = None
+    if outcome.how == "timeout" or outcome.exit_code in (-signal.SIGTERM, -signal.SIGINT):
+        ended = ("interrupted", outcome.sentence)
+    elif outcome.exit_code < 0:
+        killed = outcome.exit_code == -signal.SIGKILL
+        ended = ("killed" if killed else "crashed", outcome.sentence)
     report = prepared.fixed.to_json() if prepared.fixed is not None else None
     found = diagnosis.diagnose(
         log, prepared.model, target=prepared.wish.target, fix_report=report,
-        tables=prepared.wish.tables,
+        tables=prepared.wish.tables, ended=ended,
     )  # fmt: skip
     return found.to_json()

@@ -292,7 +292,7 @@ class Screen:
 def entry(label: str, words: str) -> str:
     """Return words with a label in front, wrapped."""
     return textwrap.fill(
-        words, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL,
+        words, _WIDTH, initial_indent=f"{label} ".ljust(_LABEL), subsequent_indent=" " * _LABEL,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
 

@@ -234,11 +234,63 @@ def test_a_failing_fusion_pass_is_switched_off(
     assert any(w.startswith("--fusion_switch_file=") for w in second)
 
 
-def test_logs_are_read_where_this_build_can(convert: Callable[..., Run], tmp_path: Path) -> None:
-    pytest.importorskip("graphfix.atc.diagnosis")
-    assert convert("refuse:HardSwish").returncode == 0
-    first = report(tmp_path)["attempts"][0]["diagnosis"]
-    assert first["causes"][0]["nodes"][0]["node"].startswith("/head/HardSwish")
+@pytest.mark.parametrize(
+    ("scenario", "model_op", "code", "remedy"),
+    [
+        ("refuse:HardSwish", "HardSwish", "E19010", "ATC refused HardSwish"),
+        ("once:E40003", None, "E40003", "once more, unchanged"),
+        ("once:E22001", "HardSwish", "E22001", "once more, unchanged"),
+    ],
+)
+def test_a_failed_run_is_read_mended_and_repeated(
+    scenario: str, model_op: str | None, code: str, remedy: str,
+    convert: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GRAPHFIX_STANDIN_NODE", "/head/HardSwish")
+    done = convert(scenario)
+    assert done.returncode == 0, done.stdout
+    first, second = report(tmp_path)["attempts"]
+    assert second["problem"] is None and remedy in first["remedy"]
+    diagnosis = first["diagnosis"]
+    schema = json.loads((PACKAGE / "schemas" / "diagnose-1.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(diagnosis)
+    (cause,) = diagnosis["causes"]
+    assert cause["code"] == code
+    named = [n["node"] for n in cause["nodes"]]
+    assert named == ([f"/head/{model_op}"] if model_op else [])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "code", "says"),
+    [
+        ("code:E40021", "E40021", "/head/HardSwish"),
+        ("disk-full", "E19004", "df -h"),
+        ("code:EZ3003", "EZ3003", "kernels package"),
+        ("code:E10041", "E10041", "graphfix check"),
+        ("killed", "killed", "dmesg"),
+    ],
+)
+def test_a_failure_that_stays_says_why_and_what_to_do(
+    scenario: str, code: str, says: str,
+    convert: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GRAPHFIX_STANDIN_NODE", "/head/HardSwish")
+    done = convert(scenario, "--retries", "0")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1 and says in said
+    assert report(tmp_path)["attempts"][0]["diagnosis"]["causes"][0]["code"] == code
+    assert f"{code} " in said and "-> " in said
+
+
+def test_a_node_that_fix_wrote_is_told_by_the_users_own(
+    convert: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHFIX_STANDIN_NODE", "/head/Gelu/Erf")
+    done = convert("code:E40021", "--retries", "0")
+    assert done.returncode == 1
+    node = report(tmp_path)["attempts"][0]["diagnosis"]["causes"][0]["nodes"][0]
+    assert node["node"] == "/head/Gelu/Erf" and node["origin"] == ["/head/Gelu"]
+    assert node["rule"] == "decompose/gelu"
 
 
 # ---------------------------------------------------------------------- finding and reaching ATC

@@ -70,6 +70,7 @@ def diagnose(
     target: Target | None = None,
     fix_report: Mapping[str, Any] | None = None,
     tables: Tables | None = None,
+    ended: tuple[str, str] | None = None,
 ) -> Diagnosis:
     """Read logs of ATC and say what went wrong and what to do.
 
@@ -79,6 +80,8 @@ def diagnose(
         target: release and SoC, for commands and for what the tables say.
         fix_report: the document graphfix.fix/1 of the fix that wrote what ATC read.
         tables: operator tables, for instance with a user's own file on top.
+        ended: how the process ended, where the caller knows: an event of op_support/atc/events.toml
+            and words.
 
     Raises:
         UsageError: a log that is not there or cannot be read.
@@ -87,7 +90,7 @@ def diagnose(
     lines = chain.from_iterable(read_lines(path) for path in files)
     return diagnose_lines(
         lines, model, target=target, fix_report=fix_report, tables=tables,
-        logs=[str(f) for f in files],
+        logs=[str(f) for f in files], ended=ended,
     )  # fmt: skip
 
 
@@ -99,9 +102,12 @@ def diagnose_lines(
     fix_report: Mapping[str, Any] | None = None,
     tables: Tables | None = None,
     logs: Sequence[str] = (),
+    ended: tuple[str, str] | None = None,
 ) -> Diagnosis:
     """Do what `diagnose` does on lines that were read already."""
     runs = read_messages(lines)
+    if ended is not None:
+        runs[-1].events.setdefault(ended[0], (ended[1], runs[-1].last))
     tables = tables if tables is not None else Tables()
     numbering = _numbering(runs, target)
     reading = Reading(
