@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench bench-fix bench-nodes oracle docs guide-lint clean
+.PHONY: demo test test-slow lint bench bench-fix bench-exports bench-nodes bench-speed oracle docs guide-lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
@@ -33,8 +33,7 @@ oracle: $(VENV)/.dev
 	GRAPHFIX_ORACLE=$(CACHE)/oracle $(BIN)/python -m pytest -m oracle
 
 # speed and memory of fix, paired in one run with other optimizers
-bench-speed: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+bench-speed: $(VENV)/.bench
 	$(BIN)/python scripts/bench_speed.py
 
 # fix over the real public models: findings before and after, differences, time, memory
@@ -50,6 +49,10 @@ bench-nodes: $(VENV)/.dev
 # the commands of a guide and the known mistakes: what lint says, and the right command
 guide-lint: $(VENV)/.dev
 	@$(BIN)/python scripts/generate_docs.py --show atc_mistakes.md
+
+# fix over what both torch exporters write: BERT, GPT-2, Llama, ViT and a guide's transformer
+bench-exports: $(VENV)/.bench
+	$(BIN)/python scripts/bench_exports.py $(CACHE)/exports
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py
@@ -68,3 +71,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 $(VENV)/.dev: $(VENV)/.created pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.bench: $(VENV)/.dev pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@

@@ -48,8 +48,11 @@ GENERATED = "onnx:"  # the prefix of node tests that the installed onnx makes
 # ---------------------------------------------------------------------- in the worker
 
 
-def work() -> None:
-    """Answer each line of stdin (a path, or the name of a generated test) with a line of JSON."""
+def work(soc: str) -> None:
+    """Answer each line of stdin with a line of JSON.
+
+    A line is a path or the name of a generated test; `--bound` behind it binds the open dims.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print must not mix with the answers
     sys.path.insert(0, str(ROOT))
@@ -57,13 +60,13 @@ def work() -> None:
     for line in sys.stdin:
         name = line.strip()
         try:
-            answer = measure(name)
+            answer = measure(name, soc)
         except Exception as error:
             answer = {"state": "crash", "detail": f"{type(error).__name__}: {error}"[:300]}
         print(json.dumps({"model": name, **answer}), file=answers, flush=True)
 
 
-def measure(name: str) -> dict[str, Any]:
+def measure(name: str, soc: str = SOC) -> dict[str, Any]:
     """Fix one model and compare its outputs before and after."""
     import onnx
 
@@ -72,13 +75,15 @@ def measure(name: str) -> dict[str, Any]:
     from graphfix.support import Target
 
     feeds: list[dict[str, Any]] = []
+    name, bound, _ = name.partition(" --bound")
     if name.startswith(GENERATED):
         source, feeds = generated()[name.removeprefix(GENERATED)]
     else:
         source = load(name)
-    target = Target.of([SOC], RELEASE)
+    shapes = open_dims(source.proto) if bound else None
+    target = Target.of([soc], RELEASE)
     start = time.perf_counter()
-    report = fix(source, target)
+    report = fix(source, target, shapes=shapes)
     answer: dict[str, Any] = {
         "seconds": time.perf_counter() - start,
         # before anything is run here; the kernel counts kilobytes, macOS bytes
@@ -93,18 +98,48 @@ def measure(name: str) -> dict[str, Any]:
                      for f in report.before.findings if f.effect in ("rejected", "miscompiled")],
         "rules": dict(report.fired()),
         "failed_proofs": [f"{r} at {n}: {p.reason}" for r, n, p in report.failed_proofs],
-        "why_not": report.remaining[0].reason if report.remaining else None,
-        "remaining": Counter(
-            f"{r.finding.op_type or 'file'}: {r.reason}" for r in report.remaining
-        ),
-        "names": {f"{r.finding.op_type or 'file'}: {r.reason}": r.finding.node
-                  for r in reversed(report.remaining)},
         "left": troubles(report),
+        "shape_nodes": [shape_nodes(p) for p in (proto_of(source), report.model.proto)],
     }  # fmt: skip
-    before = source if isinstance(source, onnx.ModelProto) else source.proto
+    before = proto_of(source)
     folder = None if isinstance(source, onnx.ModelProto) else source.folder
     answer.update(compare(before, report.model.proto, feeds, folder))
     return answer
+
+
+def proto_of(source: Any) -> Any:
+    return getattr(source, "proto", source)
+
+
+def open_dims(proto: Any) -> dict[str, tuple[int, ...]]:
+    """Return static dims for the inputs: 2 for the batch, 8 for every other open dim."""
+    return {
+        i.name: tuple(
+            d.dim_value if _is_static(d) else (8 if axis else 2)
+            for axis, d in enumerate(i.type.tensor_type.shape.dim)
+        )
+        for i in proto.graph.input
+        if i.name in names_of(proto)
+    }
+
+
+def shape_nodes(proto: Any) -> int:
+    """Return how many nodes compute with shapes: Shape, Size, and what takes their results."""
+    from graphfix.graph import Model
+
+    computed: set[int] = set()
+    for graph in Model(proto).graph.graphs():
+        for node in graph.ordered():
+            feeds = [v.producer for v in node.values if v is not None and v.producer is not None]
+            whole = bool(node.values) and all(
+                v is None or v.constant is not None or id(v.producer) in computed
+                for v in node.values
+            )
+            if node.op_type in ("Shape", "Size") or (
+                whole and any(id(f) in computed for f in feeds)
+            ):
+                computed.add(id(node))
+    return len(computed)
 
 
 def generated() -> dict[str, tuple[Any, list[dict[str, Any]]]]:
@@ -132,9 +167,15 @@ _GENERATED: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
 def troubles(report: Any) -> list[dict[str, str]]:
     """Return what is refused or computed differently after fix, by operator, and why it remains."""
     if report.plan.losses:  # what keeps the model at its opset; the other nodes wait for it
-        return [{"op": op, "effect": "rejected", "why": why} for _, op, why in report.plan.losses]
+        return [{"op": op, "effect": "rejected", "why": why, "node": node}
+                for node, op, why in report.plan.losses]  # fmt: skip
     return [
-        {"op": r.finding.op_type or "(file)", "effect": r.finding.effect, "why": r.reason}
+        {
+            "op": r.finding.op_type or "(file)",
+            "effect": r.finding.effect,
+            "why": r.reason,
+            "node": r.finding.node or r.finding.scope,
+        }
         for r in report.remaining
     ]
 
@@ -212,10 +253,13 @@ def made_up(before: Any, after: Any) -> Iterator[dict[str, Any]]:
     import onnx.helper
 
     rng = np.random.default_rng(0)
+    # the rewritten model may have static dims where the original has open ones
+    inputs = [i for i in after.graph.input if i.name in names_of(before)]
+    yield from meant(inputs, before)
     for size in (2, 3, 1, 16, 64, 224, 640, 16000):
         for kind in ("normal", "wide", "zeros", "ones", "dims"):
             feed = {}
-            for info in before.graph.input:
+            for info in inputs:
                 tensor = info.type.tensor_type
                 shape = [d.dim_value if _is_static(d) else size for d in tensor.shape.dim]
                 if np.prod(shape, dtype=np.int64) > 1 << 24 or not tensor.elem_type:
@@ -234,9 +278,27 @@ def made_up(before: Any, after: Any) -> Iterator[dict[str, Any]]:
                     data = rng.normal(0, 20 if kind == "wide" else 1, shape)
                     feed[info.name] = data.astype(dtype)
             yield feed
-        dims = [d for i in before.graph.input for d in i.type.tensor_type.shape.dim]
+        dims = [d for i in inputs for d in i.type.tensor_type.shape.dim]
         if all(map(_is_static, dims)):
             return
+
+
+def meant(inputs: list[Any], before: Any) -> Iterator[dict[str, Any]]:
+    """Yield inputs that mean something: indices within their tables, masks, images."""
+    from graphfix.comparison.inputs import bind, meanings, sample
+    from graphfix.comparison.runtimes import Port
+    from graphfix.graph import Model, dtypes, infer
+    from graphfix.graph.value import declared_shape
+
+    ports = [
+        Port(i.name, dtypes.NAMES.get(i.type.tensor_type.elem_type), declared_shape(i.type))
+        for i in inputs
+    ]
+    model = Model(before)
+    infer(model)
+    means = meanings(model)
+    for seed, size in enumerate((5, 8)):
+        yield sample(ports, bind(ports, {}, size), seed, means)
 
 
 def _is_static(dim: Any) -> bool:
@@ -295,15 +357,16 @@ def _first(want: Any, have: Any, where: Any) -> str:
 class Worker:
     """A process that measures one model after the other, replaced when it dies or hangs."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, soc: str = SOC) -> None:
         self._timeout = timeout
+        self._soc = soc
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, name: str) -> dict[str, Any]:
         """Return the measurement of one model."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, "--worker"],
+                [sys.executable, __file__, "--worker", self._soc],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
         process = self._process
@@ -407,8 +470,30 @@ def show_real(answers: list[dict[str, Any]]) -> str:
             f"{a['seconds']:.1f}", f"{a['mb']:.0f}",
             a["state"] if a["state"] == "same" else f"{a['state']}: {a['detail']}",
         ])  # fmt: skip
-    return table(rows, ["model", "nodes", "opset", "rejected", "miscompiled", "max abs", "max rel",
-                        "s", "MB", "results"])  # fmt: skip
+    head = ["model", "nodes", "opset", "rejected", "miscompiled", "max abs", "max rel", "s", "MB",
+            "results"]  # fmt: skip
+    known = [a for a in answers if "before" in a]
+    states = Counter(a["state"] for a in answers)
+    sums = [sum(a[when][i] for a in known) for i in (0, 1) for when in ("before", "after")]
+    return "\n\n".join([
+        table(rows, head),
+        f"{len(answers)} models: {sums[0]} findings rejected before, {sums[1]} after; {sums[2]} "
+        f"miscompiled before, {sums[3]} after. Results: "
+        + ", ".join(f"{n} {s}" for s, n in states.most_common()) + ".",
+        table(what_remains(known), ["model", "operator", "nodes", "first", "why it remains"]),
+    ])  # fmt: skip
+
+
+def what_remains(answers: list[dict[str, Any]]) -> list[list[Any]]:
+    """Return a row for each model and reason: what is left, where, and why no rule helps."""
+    rows = []
+    for a in answers:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for t in a["left"]:
+            groups.setdefault((t["op"], t["why"]), []).append(t["node"])
+        rows += [[label(a["model"]), op, len(nodes), nodes[0], why.replace("|", "/")]
+                 for (op, why), nodes in groups.items()]  # fmt: skip
+    return rows
 
 
 def show_nodes(answers: list[dict[str, Any]]) -> str:
@@ -458,10 +543,10 @@ def main() -> int:
     parser.add_argument("--node-tests", action="store_true")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one model")
     parser.add_argument("--json", type=Path, help="write every measurement there, one a line")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", metavar="SOC", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work()
+        work(options.worker)
         return 0
     if options.folder is None or not options.folder.is_dir():
         parser.error("give the folder that tests/oracle/fetch_models.py filled")

@@ -33,29 +33,34 @@ def propagate(graph: Graph) -> None:
         if node.subgraphs:
             for _, subgraph in node.subgraphs:
                 propagate(subgraph)
-            continue
-        op_type = node.op_type
-        if op_type not in _FROM_SHAPE:
-            constant = bool(node.inputs)
-            for value in node.values:
-                if value is not None and value.constant is None and not value.is_folded:
-                    constant = False
-                    break
-            if not constant or op_type.startswith("Random"):
-                continue
-            for index in range(len(node.outputs)):
-                output = node.output(index)
-                if output is not None:
-                    output.is_folded = True
-        compute = _COMPUTE.get(op_type)
-        output = node.output(0)
-        if compute is None or output is None or not node.is_standard or output.known is not None:
-            continue
-        result = _try(compute, node)
-        if result is not None and result.size <= SMALL_ELEMENTS:
-            output.known = result
-            output.is_folded = True
-            output.shape = tuple(int(d) for d in result.shape)
+        else:
+            propagate_node(node)
+
+
+def propagate_node(node: Node) -> None:
+    """Set `known` and `is_folded` of the results of one node without subgraphs."""
+    op_type = node.op_type
+    if op_type not in _FROM_SHAPE:
+        constant = bool(node.inputs)
+        for value in node.values:
+            if value is not None and value.constant is None and not value.is_folded:
+                constant = False
+                break
+        if not constant or op_type.startswith("Random"):
+            return
+        for index in range(len(node.outputs)):
+            output = node.output(index)
+            if output is not None:
+                output.is_folded = True
+    compute = _COMPUTE.get(op_type)
+    output = node.output(0)
+    if compute is None or output is None or not node.is_standard or output.known is not None:
+        return
+    result = _try(compute, node)
+    if result is not None and result.size <= SMALL_ELEMENTS:
+        output.known = result
+        output.is_folded = True
+        output.shape = tuple(int(d) for d in result.shape)
 
 
 # computed from a shape, or from attributes, not from the values of inputs

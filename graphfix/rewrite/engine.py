@@ -16,6 +16,7 @@ import onnx
 
 from graphfix.analysis.findings import scope_of
 from graphfix.graph import Graph, Model, Node
+from graphfix.graph.propagation import propagate_node
 from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.gate import Gate, Verdict, structure_problem
 from graphfix.rewrite.island import Island
@@ -23,6 +24,10 @@ from graphfix.rewrite.kinds import Template, kind_in_use
 from graphfix.rewrite.proof import Proof
 from graphfix.rewrite.rule import No, Rule, RuleError, Site
 from graphfix.support import Tables, Target
+
+# metadata of the nodes that rules bring: the rule, the node of the user's file that its root comes
+# from, and, where there are several, all that it comes from, one a line
+RULE, ORIGIN, ORIGINS = "graphfix.rule", "graphfix.origin", "graphfix.origins"
 
 VERIFY = ("site", "model", "off")
 
@@ -97,7 +102,6 @@ class Engine:
         # what local rules said to a kind of node
         self._said: dict[Hashable, No | _Precedent] = {}
         self._names: set[str] = set()
-        self._origins: dict[str, str] = {}
         self.added: set[Node] = set()  # the nodes that commits brought
 
     # ------------------------------------------------------------------ running
@@ -238,7 +242,8 @@ class Engine:
 
     def _commit(self, rule: Rule, site: Site, graph: Graph, verdict: Verdict) -> list[Node]:
         root = site.drop[0]
-        origin = self._origins.get(root.name, root.name) or root.op_type
+        origins = list(dict.fromkeys(o for n in (root, *site.drop) for o in origins_of(n)))
+        origin = origins[0]
         names = self._real_names(site, rule, root)
         position = max(n.position for n in site.drop)
         dropped = [n.name or n.op_type for n in site.drop]
@@ -258,9 +263,10 @@ class Engine:
                 for i, name in enumerate(field_):
                     field_[i] = names.get(name, name)
             copy_node.name = self._fresh(f"{origin}/{proto.op_type}")
-            self._origins[copy_node.name] = origin
-            for key, text in (("graphfix.rule", rule.name), ("graphfix.origin", origin)):
-                copy_node.metadata_props.add(key=key, value=text)
+            del copy_node.metadata_props[:]
+            for key, text in ((RULE, rule.name), (ORIGIN, origin), (ORIGINS, "\n".join(origins))):
+                if key != ORIGINS or len(origins) > 1:
+                    copy_node.metadata_props.add(key=key, value=text)
             node = graph.add_node(copy_node, position + step * index)
             added.append(node)
             self.added.add(node)
@@ -273,6 +279,9 @@ class Engine:
             value = graph.values.get(names.get(made_up, ""))
             if value is not None and value.dtype is None:
                 value.dtype, value.shape = known
+        for node in added:
+            if not node.subgraphs:
+                propagate_node(node)  # what follows from constants is folded in the same run
         self.changes.append(
             Change(
                 rule.name,
@@ -306,6 +315,17 @@ class Engine:
             name = f"{base}_{number}"
         self._names.add(name)
         return name
+
+
+def origins_of(node: Node) -> tuple[str, ...]:
+    """Return the nodes of the user's file that a node comes from: itself, unless a rule brought it.
+
+    The first one is where the rule started.
+    """
+    known = {entry.key: entry.value for entry in node.proto.metadata_props}
+    if ORIGIN in known:
+        return tuple(known.get(ORIGINS, known[ORIGIN]).split("\n"))
+    return (node.name or node.op_type,)
 
 
 def _neighbourhood(added: list[Node], graph: Graph) -> list[Node]:

@@ -7,12 +7,13 @@ islands, so each distinct one is judged once, however often it occurs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
 
 from graphfix.comparison.runtimes import Port
-from graphfix.graph import Graph, Model, Node, dtypes, infer
+from graphfix.graph import Dim, Graph, Model, Node, Shape, dtypes, infer
 from graphfix.graph.value import small_constant
 from graphfix.graph.writing import node_proto
 from graphfix.rewrite.rule import Site
@@ -62,6 +63,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
         for _, inner in node.subgraphs:
             for name in inner.captured():
                 names.setdefault(name, f"v{len(names)}")
+    asked = implied_shapes(site.drop)
     inputs: list[Boundary] = []
     constants: list[onnx.TensorProto] = []
     seen: set[str] = set()
@@ -81,6 +83,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
         else:
             inner = value is not None and value.producer is not None
             dtype, shape = (value.dtype, value.shape) if value is not None else (None, None)
+            shape = asked.get(name, shape)
             weight = value is not None and value.is_constant
             inputs.append(Boundary(port, dtype, shape, inner, weight))
 
@@ -125,6 +128,36 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     key += flags
     takeovers = len(after_nodes) - len(site.nodes)
     return Island(before, after, inputs, outputs, key, names_after, takeovers)
+
+
+def implied_shapes(nodes: Sequence[Node]) -> dict[str, Shape]:
+    """Return shapes that operators ask of operands of which the graph tells less, by name.
+
+    Without them nothing could be made up for a proof. Recurrent operators take three dims.
+    """
+    found: dict[str, Shape] = {}
+    for node in nodes:
+        weight = node.input(1) if node.op_type in ("LSTM", "GRU", "RNN") else None
+        recurrent = node.input(2)
+        if weight is None or recurrent is None:
+            continue
+        if any(v.shape is None or len(v.shape) != 3 for v in (weight, recurrent)):
+            continue
+        assert weight.shape is not None and recurrent.shape is not None
+        time: tuple[Dim, Dim] = ("steps?", "batch?")
+        state: tuple[Dim, Dim] = (weight.shape[0], "batch?")
+        if "layout" in node.attributes and node.attributes["layout"].i:
+            time, state = (time[1], time[0]), (state[1], state[0])
+        shapes: dict[int, Shape] = {
+            0: (*time, weight.shape[2]),
+            5: (*state, recurrent.shape[2]),
+            6: (*state, recurrent.shape[2]),
+        }
+        for position, shape in shapes.items():
+            value = node.input(position)
+            if value is not None and value.shape is None:
+                found[value.name] = shape
+    return found
 
 
 def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -> Site | str:

@@ -22,6 +22,7 @@ from graphfix.graph import Graph, Model, Node
 from graphfix.rewrite.builder import Builder
 from graphfix.rewrite.engine import Engine
 from graphfix.rewrite.island import cut_out, read_back
+from graphfix.rewrite.judge import boundary_problem
 from graphfix.rewrite.kinds import kind_of
 from graphfix.rewrite.proof import prove
 from graphfix.rewrite.rule import Exactness, Site
@@ -223,6 +224,11 @@ def _adapt(node: Node, graph: Graph, chosen: Plan, engine: Engine) -> None:
         chosen.losses.append((node.name, node.op_type, engine.reasons(node) or site))
         return
     island = cut_out(site, graph, chosen.source, chosen.target)
+    # an engine may be kinder than the operator: the shapes that ONNX infers must stay as well
+    problem = boundary_problem(island)
+    if problem is not None:
+        chosen.losses.append((node.name, node.op_type, engine.reasons(node) or problem))
+        return
     proof = prove(island, Exactness.ROUNDING, 2e-6)
     if proof.ok is not True:
         chosen.losses.append(

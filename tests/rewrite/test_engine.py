@@ -575,6 +575,22 @@ def test_origin_survives_a_second_rewrite() -> None:
     assert metadata(after.graph.node[0])["graphfix.rule"] in ("toy/right", "toy/clip")
 
 
+def test_all_original_nodes_of_a_site_are_named() -> None:
+    """Through two rewrites, and in a file that was saved, checked, loaded and fixed again."""
+    proto = text_model("g (float[2] x) => (float[2] y) { a = Neg(x)  b = Neg(a)  y = Clip(b) }")
+    for node, name in zip(proto.graph.node, ("/first", "/second", "/clip"), strict=True):
+        node.name = name
+    joined = pair("toy/joined", lambda b, x: b.op("Abs", x))
+    both = pair("toy/both", lambda b, x: b.op("Relu", x), root="Clip", first="Abs")
+    after, _ = rewrite(proto, [joined, both], verify="off")
+    onnx.checker.check_model(after)
+    again = onnx.load_from_string(after.SerializeToString())
+    (made,) = (metadata(n) for n in again.graph.node)
+    assert made["graphfix.rule"] == "toy/both"
+    assert made["graphfix.origin"] == "/clip"
+    assert made["graphfix.origins"].split("\n") == ["/clip", "/second", "/first"]
+
+
 def test_untouched_nodes_keep_name_and_place() -> None:
     proto = many_sites(None)
     after, _ = rewrite(proto, [right()])
@@ -607,7 +623,7 @@ def test_statistics_count_what_happened_and_why() -> None:
 def test_equal_sites_are_proved_once(
     rule: Callable[[], Rule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graphfix.rewrite import engine as module
+    from graphfix.rewrite import gate as module
 
     count = 794
     nodes = [helper.make_node("Relu", ["x"], ["relu_-1"], name="start")]
@@ -630,7 +646,7 @@ def test_equal_sites_are_proved_once(
 def test_sites_of_other_shapes_or_constants_are_proved_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from graphfix.rewrite import engine as module
+    from graphfix.rewrite import gate as module
 
     proto = model_of(
         [

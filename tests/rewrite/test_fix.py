@@ -147,9 +147,9 @@ def test_verify_off_says_so(schema: jsonschema.Draft202012Validator) -> None:
 
 
 def test_verify_off_does_not_start_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphfix.rewrite import engine
+    from graphfix.rewrite import gate
 
-    monkeypatch.setattr(engine, "prove", lambda *a: pytest.fail("something was proved"))
+    monkeypatch.setattr(gate, "prove", lambda *a: pytest.fail("something was proved"))
     assert fix(text_model("g (float[2] x) => (float[2] y) { y = Clip(x) }"), TARGET,
                verify="off").changes  # fmt: skip
 
@@ -240,10 +240,10 @@ def test_whole_comparison_catches_what_was_not_proved(
     schema: jsonschema.Draft202012Validator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The comparison of whole outputs is a second net behind the proofs of sites."""
-    from graphfix.rewrite import engine
+    from graphfix.rewrite import gate
     from graphfix.rewrite.proof import Proof
 
-    monkeypatch.setattr(engine, "prove", lambda *a: Proof(True, 1, 0.0, "equal", "onnxruntime"))
+    monkeypatch.setattr(gate, "prove", lambda *a: Proof(True, 1, 0.0, "equal", "onnxruntime"))
     report = wrong()
     assert report.whole is not None and report.whole.ok is False
     assert "instead of" in report.whole.reason
@@ -254,10 +254,10 @@ def test_whole_comparison_catches_what_was_not_proved(
 def test_another_shape_of_the_whole_is_reported_in_valid_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from graphfix.rewrite import engine
+    from graphfix.rewrite import gate
     from graphfix.rewrite.proof import Proof
 
-    monkeypatch.setattr(engine, "prove", lambda *a: Proof(True, 1, 0.0, "equal", "onnxruntime"))
+    monkeypatch.setattr(gate, "prove", lambda *a: Proof(True, 1, 0.0, "equal", "onnxruntime"))
     proto = text_model("g (int64[2] x) => (int64[2] y) { a = Neg(x)  b = Neg(a)  y = Abs(b) }")
     rule = pair("toy/wrong", lambda b, x: b.op("Add", x, x))
     report = fix(proto, TARGET, rules=[rule], verify="model")
@@ -488,3 +488,24 @@ def test_a_result_that_does_not_load_is_not_equal() -> None:
     after = Model(text_model("g (float[2] x) => (float[2] y) { y = Nonsense(x) }"))
     assert compare_models(before, after, 1e-5).ok is False
     assert compare_models(after, before, 1e-5).ok is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[2,3,4] x) => (float[12,2] y) <int64[1] rest = {-1}> {"
+        " s = Shape<start = 1, end = 2>(x)  f = Concat<axis = 0>(rest, s)"
+        " h = Reshape(x, f)  y = Reshape(h, t) }",
+        "g (float[2,3] x) => (float[2,3] y, bool[2,3] kept) { y, m = Dropout(x)  kept = Not(m) }",
+    ],
+    ids=["shape", "dropout"],
+)
+def test_what_a_rule_brings_is_folded_in_the_same_run(text: str) -> None:
+    proto = text_model(text)
+    if "t)" in text:
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([12, 2]), "t"))
+    report = fix(proto, TARGET)
+    assert report.changes
+    again = fix(report.model.proto, TARGET)
+    assert again.changes == []
+    assert again.model.proto == report.model.proto
