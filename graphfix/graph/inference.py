@@ -28,6 +28,7 @@ from graphfix.graph.writing import node_proto
 _HEAVY_BYTES = 1 << 22
 _HEAVY_BYTES_PER_NODE = 1024
 _MAX_ROUNDS = 6
+_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _MANY_ELEMENTS = 1 << 16
 
 # inputs by position whose values decide output shapes
@@ -66,6 +67,7 @@ def infer(model: Model, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
             if symbols or not _symbols_would_help(model.graph):
                 break
             symbols = True
+    _rank_recurrent(model.graph)
     # bound shapes hold for this call alone
     model.is_inferred = inferred is not None and not bound
     return inferred is not None
@@ -229,6 +231,35 @@ def _read_types(graph: Graph, proto: onnx.GraphProto | None) -> None:
                 if twin is not None:
                     found = next((a.g for a in twin.attribute if a.name == name), None)
                 _read_types(subgraph, found)
+
+
+def _rank_recurrent(graph: Graph) -> None:
+    """Tell the ranks of what feeds a recurrent layer: behind an If of two ranks nobody knows them.
+
+    Whatever comes, the operator takes a sequence of three dims and states of three dims alone.
+    """
+    for node in graph.walk():
+        if node.op_type not in _RECURRENT or not node.is_standard:
+            continue
+        x, weight, recurrent = (node.input(i) for i in range(3))
+        shapes = [v.shape if v is not None else None for v in (weight, recurrent)]
+        known = [s for s in shapes if s is not None and len(s) == 3]
+        if len(known) != 2:
+            continue
+        _fill(x, (None, None, known[0][2]))
+        ways, size = known[0][0], known[1][2]
+        is_batch_first = "layout" in node.attributes and node.attributes["layout"].i != 0
+        for state in (node.input(5), node.input(6) if node.op_type == "LSTM" else None):
+            _fill(state, (None, ways, size) if is_batch_first else (ways, None, size))
+
+
+def _fill(value: Value | None, wanted: Shape) -> None:
+    """Tell a value those dims that an operator asks for and nothing else tells."""
+    if value is None or None not in (value.shape or (None,)):
+        return
+    shape = value.shape if value.shape is not None else (None,) * len(wanted)
+    if len(shape) == len(wanted):
+        value.shape = tuple(w if d is None else d for d, w in zip(shape, wanted, strict=True))
 
 
 def _news(model: Model, replaced: Mapping[Value, onnx.NodeProto]) -> dict[Value, onnx.NodeProto]:
