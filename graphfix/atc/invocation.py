@@ -9,17 +9,51 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from graphfix.atc import checks
+from graphfix.atc.checks.view import ModelFacts
+from graphfix.atc.command import Fault, of_options
+from graphfix.atc.lint import describe
+from graphfix.atc.shapes import (
+    BATCH,
+    DIMS,
+    IMAGE,
+    MAX_PROFILES,
+    MAX_PROFILES_950,
+    Dims,
+    Shapes,
+    profile_faults,
+    written,
+)
 from graphfix.comparison.runtimes import Port, ports_of
 from graphfix.errors import UsageError, nearest
 from graphfix.graph import Model
 from graphfix.support.target import DEFAULT_PRECISION_MODE, Target
 
-MAX_PROFILES = 100  # 256 on Ascend 950 (CANN atc guide, --dynamic_batch_size, 2026)
 _OURS = ("model", "output", "framework", "soc_version", "mode")
 _SPELLED_BY = {"input_shape": "--shape", "dynamic_batch_size": "--batch", "dynamic_dims": "--dims",
                "dynamic_image_size": "--image-size", "soc_version": "--soc"}  # fmt: skip
 
-Dims = tuple[int, ...]
+_OPTION_OF = {"--batch": BATCH, "--dims": DIMS, "--image-size": IMAGE}
+# what convert says to a mistake in its own options; the rules and codes are those of lint
+_SAYS = {
+    "one-profile": "ATC wants at least two profiles ({code}); for one give --shape.",
+    "many-profiles": "{count} profiles; ATC takes {limit} ({code}).",
+    "profile-twice": "a profile is there twice ({code}).",
+    "profile-not-positive": "sizes are whole numbers from 1 on ({code}).",
+    "image-size-form": "each profile is HEIGHT,WIDTH ({code}).",
+    "dims-commas": "commas part the numbers of one profile, semicolons part profiles: {advice}.",
+    "profile-length": "{count} dims are open ({where}), so each profile needs {count} numbers "
+    "({code}).",
+    "fixed-batch": "no input has an open dim ({code}): {inputs}. Export the model with the dims "
+    "dynamic that the profiles are to vary.",
+    "batch-scalar": "input {value} is a scalar ({code}); use --dims instead.",
+    "batch-axis": "only the first dim may be open ({code}), but {value} is not so. Bind the "
+    "others: --shape {example}, or use --dims.",
+    "image-axes": "exactly height and width, dims 2 and 3 of four, may be open ({code}), but "
+    "{value} is not so. Bind the others, as in --shape NAME=1,3,-1,-1, or use --dims.",
+}
+_SAYS["fixed-dims"] = _SAYS["fixed-batch"]
+_OF_SHAPES = ("fixed-batch", "fixed-dims", "batch-scalar", "batch-axis", "image-axes")
 
 
 @dataclass(frozen=True)
@@ -93,7 +127,8 @@ def invocation(
     settings = _settings(settings or {})
     ports = ports_of(model)
     shapes = input_shapes(ports, profiles)
-    _check_profiles(ports, shapes, profiles)
+    large = target.socs[0].family == "ascend910_95"
+    _check_profiles(ports, shapes, profiles, MAX_PROFILES_950 if large else MAX_PROFILES)
     options = {"framework": "5", "soc_version": target.socs[0].name}
     if any(not _is_spelled(name) for name in shapes):
         if any(not isinstance(d, int) for p in ports for d in p.shape or ("",)):
@@ -102,7 +137,10 @@ def invocation(
         options["input_shape"] = ";".join(f"{n}:{_joined(d)}" for n, d in shapes.items())
     if profiles.kind == "--image-size":
         options["input_format"] = "NCHW"
-    elif profiles.kind == "--dims" or any(len(d) != 4 for d in shapes.values()):
+    elif profiles.kind == "--dims" or (
+        # AIPP works on images, and atc wants their layout then
+        any(len(d) != 4 for d in shapes.values()) and "insert_op_conf" not in settings
+    ):
         options["input_format"] = "ND"
     if profiles.kind == "--batch":
         options["dynamic_batch_size"] = _joined(profiles.batch)
@@ -112,6 +150,8 @@ def invocation(
     if "precision_mode_v2" not in settings and target.precision_mode != DEFAULT_PRECISION_MODE:
         options["precision_mode"] = target.precision_mode
     options["log"] = "error"
+    if settings:
+        _check_settings(model, ports, options, settings)
     return Invocation({**options, **settings}, shapes, _first(shapes, profiles))
 
 
@@ -163,7 +203,12 @@ def input_shapes(ports: Sequence[Port], profiles: Profiles) -> dict[str, Dims]:
     return shapes
 
 
-def _check_profiles(ports: Sequence[Port], shapes: Mapping[str, Dims], profiles: Profiles) -> None:
+def _check_profiles(
+    ports: Sequence[Port],
+    shapes: Mapping[str, Dims],
+    profiles: Profiles,
+    limit: int = MAX_PROFILES,
+) -> None:
     open_axes = {n: [i for i, d in enumerate(dims) if d == -1] for n, dims in shapes.items()}
     total = sum(len(axes) for axes in open_axes.values())
     kind, rows = profiles.kind, profiles.rows
@@ -177,52 +222,50 @@ def _check_profiles(ports: Sequence[Port], shapes: Mapping[str, Dims], profiles:
                 "--dims '16;32;64', --image-size '416,416;832,832'."
             )
         return
-    text = f"{kind} {';'.join(_joined(r) for r in rows)}"
-    if len(rows) < 2:
-        raise UsageError(f"{text}: ATC wants at least two profiles (E10035); for one give --shape.")
-    if len(rows) > MAX_PROFILES:
-        raise UsageError(f"{kind}: {len(rows)} profiles; ATC takes {MAX_PROFILES} (E10036).")
-    if len(set(rows)) != len(rows):
-        raise UsageError(f"{text}: a profile is there twice (E10039).")
-    if any(n < 1 for row in rows for n in row):
-        raise UsageError(f"{text}: sizes are whole numbers from 1 on (E10038).")
+    option = _OPTION_OF[kind]
+    open_ = Shapes(shapes)
+    faults = list(profile_faults(option, rows, open_, limit))
     if not total:
-        code = "E10031" if kind == "--batch" else "E10001"
-        fixed = ", ".join(_shown(p) for p in ports[:3])
-        raise UsageError(
-            f"{kind}: no input has an open dim ({code}): {fixed}. Export the model with the dims "
-            "dynamic that the profiles are to vary."
-        )
-    if kind == "--batch":
-        for port in ports:
-            axes = open_axes[port.name]
-            if not shapes[port.name]:
-                raise UsageError(
-                    f"--batch: input {port.name} is a scalar (E10012); use --dims instead."
-                )
-            if axes and axes != [0]:
-                raise UsageError(
-                    f"--batch: only the first dim may be open (E10018), but {port.name} is "
-                    f"{_shown(port)}. Bind the others: --shape {port.name}="
-                    f"{','.join('-1' if i == 0 else str(d) if d > 0 else 'N' for i, d in enumerate(shapes[port.name]))}"  # noqa: E501
-                    ", or use --dims."
-                )
-    elif kind == "--image-size":
-        for port in ports:
-            if open_axes[port.name] and (open_axes[port.name] != [2, 3]):
-                raise UsageError(
-                    f"--image-size: exactly height and width, dims 2 and 3 of four, may be open "
-                    f"(E10019), but {port.name} is {_shown(port)}. Bind the others: --shape "
-                    f"{port.name}=1,3,-1,-1, or use --dims."
-                )
-        if any(len(row) != 2 for row in rows):
-            raise UsageError(f"{text}: each profile is HEIGHT,WIDTH (E10020).")
-    elif any(len(row) != total for row in rows):
-        names = ", ".join(f"{n}[{i}]" for n, axes in open_axes.items() for i in axes)
-        raise UsageError(
-            f"{text}: {total} dim{'s are' if total > 1 else ' is'} open ({names}), so each profile "
-            f"needs {total} number{'s' * (total > 1)} (E10045, E10046)."
-        )
+        nothing = {"value": "", "whole": "", "advice": ""}
+        faults = [Fault("fixed-batch" if option == BATCH else "fixed-dims", option, nothing)]
+    # what is wrong with the numbers themselves first, then what the model does not give
+    faults.sort(key=lambda fault: fault.id in _OF_SHAPES)
+    for fault in faults:
+        example = str(fault.words.get("value")).replace(":", "=")
+        words = {
+            **fault.words,
+            "code": _code(fault),
+            "inputs": ", ".join(_shown(p) for p in ports[:3]),
+            "example": re.sub(r"(?<==-1)(.*)", lambda m: m.group().replace("-1", "N"), example),
+        }
+        given = f"{kind} {written(option, rows)}" if fault.id not in _OF_SHAPES else kind
+        raise UsageError(f"{given}: {_SAYS[fault.id].format_map(words)}")
+
+
+def _code(fault: Fault) -> str:
+    return describe(fault).code or "refused"
+
+
+def _check_settings(
+    model: Model, ports: Sequence[Port], options: Mapping[str, str], settings: Mapping[str, str]
+) -> None:
+    """Refuse further options that contradict themselves or the others. Raises UsageError."""
+    graph = model.graph
+    facts = ModelFacts(
+        ports,
+        frozenset(o.name for o in model.proto.graph.output),
+        frozenset(n.name for n in graph.ordered() if n.name),
+    )
+    files = {"model": "model.onnx", "output": "model"}
+    before = {(f.id, f.option) for f in checks.check(of_options({**files, **options}), facts)}
+    for fault in checks.check(of_options({**files, **options, **settings}), facts):
+        finding = describe(fault)
+        if finding.effect in ("rejected", "misread") and (fault.id, fault.option) not in before:
+            name = next((n for n in settings if n == fault.option), next(iter(settings)))
+            code = f" ({finding.code})" if finding.code else ""
+            raise UsageError(
+                f"--set {name}={settings[name]}: {finding.says}{code}. Right: {finding.right}."
+            )
 
 
 def profile_shapes(model: Model, profiles: Profiles) -> dict[str, dict[str, Dims]]:

@@ -246,9 +246,9 @@ def profile_faults(
     if len(rows) > limit:
         yield Fault("many-profiles", option, {"count": len(rows), "limit": limit, "soc": soc},
                     edits={option: written(option, rows[:limit])})  # fmt: skip
-    zero = [row for row in rows if 0 in row]
+    zero = [row for row in rows if any(n < 1 for n in row)]
     if zero:
-        kept = [row for row in rows if 0 not in row]
+        kept = [row for row in rows if row not in zero]
         yield Fault("profile-not-positive", option, {"value": written(option, zero)},
                     edits={option: written(option, kept) or None})  # fmt: skip
     twice = [row for i, row in enumerate(rows) if row in rows[:i]]

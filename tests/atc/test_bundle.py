@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -39,8 +40,10 @@ def gelu() -> onnx.ModelProto:
 def prepared(tmp_path: Path, name: str = "my model.v1.onnx", fix: bool = True) -> Prepared:
     path = write(gelu(), tmp_path / name)
     profiles = Profiles({"a/b:x": (2, 3)})
-    wish = Wish(TARGET, profiles, {"log": "it's; $HOME"}, fix=fix)
-    return prepare(load(path), wish)
+    made = prepare(load(path), Wish(TARGET, profiles, fix=fix))
+    # convert refuses such a level itself; here the very words must reach the other machine
+    options = {**made.invocation.options, "log": "it's; $HOME"}
+    return replace(made, invocation=replace(made.invocation, options=options))
 
 
 def unpack(archive: Path, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 import pytest
 
 from graphfix.atc.invocation import Profiles, invocation
+from graphfix.atc.lint import lint
 from graphfix.errors import UsageError
 from graphfix.graph import Model
 from graphfix.support import Target
@@ -153,3 +155,43 @@ def test_the_stand_in_refuses_by_the_documented_limits(
     base = ["--model=m.onnx", "--output=m", "--framework=5", "--soc_version=Ascend310P3"]
     result, said = standin(tmp_path, image("1", "8", "8"), [*base, *words])
     assert result != 0 and code in said and "ATC run failed" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"precision_mode": "fp16"}, "--set precision_mode=fp16: .*E10001.*force_fp16"),
+        ({"precision_mode_v2": "origin", "precision_mode": "force_fp32"}, "E10056"),
+        ({"log": "loud"}, "E10010"),
+        ({"insert_op_conf": "a.cfg"}, "E10001.*AIPP"),
+        ({"modify_mixlist": "m.json"}, "E10001.*allow_mix_precision"),
+        ({"dynamic_batch": "1,2"}, "no such option.*--dynamic_batch_size"),
+        ({"auto_tune_mode": "RL"}, "was removed"),
+        ({"out_nodes": "nothing:0"}, "E10016"),
+        ({"deterministic": "yes"}, "E10006"),
+    ],
+)
+def test_settings_are_checked_as_lint_checks_a_command(settings: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        options(image(), Profiles(dims=((1, 4, 6, 1), (2, 8, 8, 2))), **settings)
+
+
+@pytest.mark.parametrize(
+    "profiles",
+    [
+        Profiles({"x": (1, 3, 8, 8), "s": (1, 4)}),
+        Profiles({"x": (-1, 3, 8, 8)}, batch=(1, 2, 4)),
+        Profiles({"x": (1, 3, -1, -1), "s": (1, 4)}, image_size=((4, 6), (8, 8))),
+        Profiles(dims=((1, 4, 6, 1), (2, 8, 8, 2))),
+    ],
+)
+@pytest.mark.parametrize("soc", ["Ascend310P3", "Ascend310B4", "Ascend910B3"])
+@pytest.mark.parametrize("settings", [{}, {"precision_mode_v2": "origin", "external_weight": "1"}])
+def test_what_convert_writes_has_no_finding(
+    profiles: Profiles, soc: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    write(image(), tmp_path / "m.onnx")
+    found = invocation(Model(image()), Target.of([soc]), profiles, settings)
+    words = found.words(["atc"], "m.onnx", "m")
+    (linted,) = lint(shlex.join(words), tmp_path)
+    assert linted.model_read and [f.says for f in linted.findings] == []

@@ -14,6 +14,7 @@ import pytest
 from graphfix.atc.options import atc_options
 from graphfix.cli.atc import SUBCOMMANDS
 from tests.atc.commands import GUIDE, KNOWN, RIGHT
+from tests.builders import text_model, write
 from tests.conftest import PACKAGE
 
 SCHEMA = json.loads((PACKAGE / "schemas" / "atc-lint-1.json").read_text(encoding="utf-8"))
@@ -103,3 +104,14 @@ def test_pages_of_the_options(main: Callable) -> None:
     entry = json.loads(main("atc", "options", "precision_mode", "--format", "json").stdout)
     assert entry["options"][0]["excludes"] == {"precision_mode_v2": "E10056"}
     assert "fp16-for-fp32" in entry["options"][0]["mistakes"]
+
+
+def test_dry_runs_of_convert_are_clean(main: Callable, tmp_path: Path) -> None:
+    body = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }"
+    write(text_model(body), tmp_path / "m.onnx")
+    for words in (["--shape", "x=1,3,8,8"], ["--batch", "1,2,4"], ["--dims", "1;8"]):
+        done = main("convert", "m.onnx", "--soc", "Ascend310P3", "--dry-run", *words)
+        command = next(x for x in done.stdout.split("\n") if x.startswith("command")).split(None, 1)
+        rest = done.stdout.split(command[1], 1)[1].split("(dry run")[0]
+        done = main("atc", "lint", "--", " ".join(f"{command[1]} {rest}".split()))
+        assert done.returncode == 0 and "no mistakes" in done.stdout, done.stdout
