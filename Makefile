@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench bench-fix bench-exports bench-nodes bench-speed oracle docs guide-lint clean
+.PHONY: demo test test-slow lint bench bench-fix bench-exports bench-nodes bench-preview bench-speed oracle docs guide-lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
@@ -53,6 +53,11 @@ guide-lint: $(VENV)/.dev
 # fix over what both torch exporters write: BERT, GPT-2, Llama, ViT and a guide's transformer
 bench-exports: $(VENV)/.bench
 	$(BIN)/python scripts/bench_exports.py $(CACHE)/exports
+
+# the fp16 preview against true half runs in ONNX Runtime, its keep lists, and its cost
+bench-preview: $(VENV)/.dev
+	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
+	$(BIN)/python scripts/bench_preview.py $(CACHE)/oracle
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py
