@@ -16,6 +16,7 @@ from graphfix.cli.main import Parser
 SUBCOMMANDS: dict[str, str] = {
     "lint": "what is wrong with an atc command, and the right one",
     "options": "the options of atc, and what one of them does",
+    "custom-op": "what is needed to implement an operator for CANN, from the model",
     "fusion-switch": "write the file that switches fusion passes off",
 }
 
