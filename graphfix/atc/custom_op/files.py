@@ -263,8 +263,7 @@ def _plugin(prototype: Prototype) -> dict[str, str]:
         name, given = f"{attribute.name}Attr", _quoted(attribute.onnx_name)
         if attribute.type is None:
             declarations.append(
-                f"// TODO: {given} is no attribute that CANN knows (a tensor, a graph or texts): "
-                "make it an input or write it as numbers"
+                f"// TODO: {given} is a tensor, a graph or texts: pass it otherwise, see README.md"
             )
             continue
         cpp, _, _, field, read = _CPP[attribute.type]

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.defs
 
 from graphfix.atc.custom_op.prototype import GE_TYPES, Attribute, Param, Prototype
 from graphfix.errors import UsageError, nearest
 from graphfix.graph import Model, Node, Value
+from graphfix.graph.dtypes import FLOATS
 from graphfix.support import Tables, Target
 
 # ONNX type of an attribute -> msopgen's, and the value of one that a node leaves out
@@ -223,31 +225,41 @@ def _combinations(
     """Return the dtypes of all parameters, one tuple for each combination of the model.
 
     A combination with float32 gets a twin with float16, which force_fp16, ATC's default, gives the
-    kernel. What no node tells is taken to be the first input's type.
+    kernel. What a node leaves out or does not tell is taken from other nodes, or to be the first
+    input's type.
     """
-    seen: dict[tuple[str, ...], None] = {}
+    rows: list[list[str | None]] = []
     for node in nodes:
-        values = [node.input(i) for i in range(inputs)]
-        if dynamic:
-            values.append(node.input(inputs))
+        _check_types(node)
+        values = [node.input(i) for i in range(inputs + dynamic)]
         values += [node.output(i) for i in range(outputs)]
-        own = [v.dtype if v is not None else None for v in values]
-        first = next((d for d in own if d is not None), _FALLBACK)
-        for value in (v for v in (*node.values, *node.results()) if v is not None):
-            if value.dtype is not None and value.dtype not in GE_TYPES:
-                raise UsageError(
-                    f"node {node.name or node.op_type}: {value.name} is {value.dtype}, which no AI "
-                    "Core kernel takes."
-                )
-            if value.kind != "tensor":
-                raise UsageError(
-                    f"node {node.name or node.op_type}: {value.name} is a {value.kind}; CANN's "
-                    "custom operators take tensors."
-                )
-        seen[tuple(d or first for d in own)] = None
+        rows.append([v.dtype if v is not None else None for v in values])
+    known = [list(dict.fromkeys(d for d in column if d)) for column in zip(*rows, strict=True)]
+    seen: dict[tuple[str, ...], None] = {}
+    for row in rows:
+        first = next((d for d in row if d is not None), _FALLBACK)
+        seen[tuple(d or _guess(known[i], first) for i, d in enumerate(row))] = None
     for combination in list(seen):
         seen[tuple("float16" if d == "float32" else d for d in combination)] = None
     return list(seen)
+
+
+def _guess(known: Sequence[str], first: str) -> str:
+    return known[0] if known and not (known[0] in FLOATS and first in FLOATS) else first
+
+
+def _check_types(node: Node) -> None:
+    for value in (v for v in (*node.values, *node.results()) if v is not None):
+        if value.kind != "tensor":
+            raise UsageError(
+                f"node {node.name or node.op_type}: {value.name} is a {value.kind}; CANN's custom "
+                "operators take tensors."
+            )
+        if value.dtype is not None and value.dtype not in GE_TYPES:
+            raise UsageError(
+                f"node {node.name or node.op_type}: {value.name} is {value.dtype}, which no AI "
+                "Core kernel takes."
+            )
 
 
 # ---------------------------------------------------------------------- attributes
@@ -303,6 +315,9 @@ def _attribute(
 def plain(attribute: onnx.AttributeProto) -> Any:
     """Return an attribute's value as JSON holds it; a word for tensors and graphs."""
     value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
+        # the shortest spelling of a float32, 1e-05 and not 9.999999747378752e-06
+        return [_short(v) for v in value] if isinstance(value, Iterable) else _short(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, int | float):
@@ -314,6 +329,10 @@ def plain(attribute: onnx.AttributeProto) -> Any:
     if isinstance(value, onnx.TensorProto):
         return f"<tensor {list(value.dims)}>"
     return f"<{type(value).__name__}>"
+
+
+def _short(value: float) -> float:
+    return float(str(np.float32(value)))
 
 
 # ---------------------------------------------------------------------- occurrences

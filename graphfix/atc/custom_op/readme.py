@@ -66,7 +66,7 @@ def _table(prototype: Prototype) -> str:
     for attribute in prototype.attributes:
         values = "; ".join(_cell(json.dumps(v, ensure_ascii=False)) for v in attribute.values[:8])
         kind = "required" if attribute.required else f"optional, default {attribute.default!r}"
-        what = f"{kind}: {attribute.type or 'not expressible'}"
+        what = f"{kind}: {attribute.type}" if attribute.type else "not expressible"
         lines.append(f"| attribute | {attribute.name} | {_cell(what)} | {values} |")
     return "\n".join(lines)
 

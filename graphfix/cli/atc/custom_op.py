@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"  {way:<9}  {param.name}: {types}{doubt}, {param.kind}")
     for attribute in found.attributes:
         kind = "required" if attribute.required else "optional"
-        print(f"  attribute  {attribute.name}: {attribute.type or 'not expressible'}, {kind}")
+        what = f"{attribute.type}, {kind}" if attribute.type else "not expressible in CANN"
+        print(f"  attribute  {attribute.name}: {what}")
     print(f"{folder}/   {len(files)} files; nothing was built. Next: {folder / 'README.md'}")
     return 0
