@@ -16,6 +16,7 @@ from functools import cache
 import onnx
 import onnx.checker
 import onnx.defs
+import onnx.shape_inference
 import onnx.version_converter
 
 from graphfix.graph import Graph, Model, Node
@@ -30,6 +31,7 @@ from graphfix.support import Tables, Target
 from graphfix.support.conditions import NodeView, schema_attributes
 
 CANDIDATES = range(11, 19)  # what ATC's documents promise
+FOREIGN = ("ai.onnx.ml", "com.microsoft")  # domains of which CANN registers nothing
 REGISTERED = range(8, 19)  # what its plugins register
 
 
@@ -132,7 +134,14 @@ def convert(model: Model, chosen: Plan, engine: Engine) -> None:
             "ai.onnx", op_type, chosen.target
         )
 
-    engine.run(converting_from=chosen.source, only=is_odd)
+    def is_foreign(node: Node) -> bool:
+        # no plugin takes it: spelled out first, it tells the types of what follows
+        opset = model.opsets.get(node.domain, 1)
+        return node.domain in FOREIGN and not engine.gate.tables.takes_custom(
+            node.domain, node.op_type, opset
+        )
+
+    engine.run(converting_from=chosen.source, only=lambda node: is_foreign(node) or is_odd(node))
     for graph in model.graph.graphs():
         for node in graph.nodes:
             if node in engine.added or not node.is_standard or node.op_type == "Constant":
@@ -190,14 +199,22 @@ def _fits(node: Node, site: Site, chosen: Plan) -> bool:
 
 
 def _valid(model: onnx.ModelProto) -> bool:
+    infos = (*model.graph.input, *model.graph.output)
     try:
-        onnx.checker.check_model(model, full_check=True)
+        if all(info.type.tensor_type.HasField("shape") for info in infos):
+            onnx.checker.check_model(model, full_check=True)
+        else:  # the checker insists on the ranks of inputs and outputs, which are not known here
+            context = onnx.checker.C.CheckerContext()
+            context.ir_version = model.ir_version
+            context.opset_imports = {e.domain: e.version for e in model.opset_import}
+            for node in model.graph.node:
+                onnx.checker.check_node(node, context)
+            onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except Exception:  # the checker's errors are many; any of them means "not at this opset"
         return False
     return True
 
 
-@cache
 def _same_signature(op_type: str, source: int, opset: int) -> bool:
     """Whether only the list of allowed types differs between two versions of an operator."""
     a = onnx.defs.get_schema(op_type, max_inclusive_version=source, domain="")

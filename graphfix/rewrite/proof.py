@@ -56,20 +56,32 @@ class Proof:
         }
 
 
+RUNTIME, REFERENCE = "onnxruntime", "onnx.reference"
+
+
 def prove(island: Island, exactness: Exactness, tolerance: float) -> Proof:
-    """Run an island before and after and compare."""
-    for engine in ("onnxruntime", "onnx.reference"):
-        before, after = _runner(engine, island.before), _runner(engine, island.after)
+    """Run an island before and after and compare.
+
+    Where ONNX Runtime lacks the original, and the reference evaluator, which gets some versions of
+    operators wrong, sees a difference, the runtime is asked for the rewritten site.
+    """
+    failed: Proof | None = None
+    for first, second in ((RUNTIME, RUNTIME), (REFERENCE, REFERENCE), (REFERENCE, RUNTIME)):
+        before, after = _runner(first, island.before), _runner(second, island.after)
         if before is None:
             continue
         if after is None:
-            return Proof(
-                False, 0, 0.0, f"{engine} runs the site, but not the rewritten one", engine
-            )
-        proof = _compare_all(island, before, after, exactness, tolerance, engine)
-        if proof is not None:
+            reason = f"{first} runs the site, but {second} not the rewritten one"
+            proof: Proof | None = Proof(False, 0, 0.0, reason, first)
+        else:
+            proof = _compare_all(island, before, after, exactness, tolerance, first)
+        if proof is None:
+            continue
+        if proof.ok or first == RUNTIME:
             return proof
-    return Proof(None, 0, 0.0, "neither ONNX Runtime nor the reference evaluator runs the site", "")
+        failed = failed or proof
+    nothing = "neither ONNX Runtime nor the reference evaluator runs the site"
+    return failed or Proof(None, 0, 0.0, nothing, "")
 
 
 class _Runner:
@@ -79,7 +91,7 @@ class _Runner:
         self._session: Any
         self._names = [o.name for o in model.graph.output]
         self._wanted = [i.name for i in model.graph.input]
-        if engine == "onnxruntime":
+        if engine == RUNTIME:
             self._session = new_session(model, threads=1)
         else:
             import onnx.reference

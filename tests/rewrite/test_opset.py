@@ -10,6 +10,7 @@ import onnx.reference
 import pytest
 from onnx import TensorProto, helper
 
+from graphfix.comparison.runtimes.onnxruntime import new_session
 from graphfix.graph import Model, infer
 from graphfix.rewrite import FixReport, fix
 from graphfix.rewrite.opset import plan
@@ -443,3 +444,29 @@ def test_report_tells_costs_and_losses() -> None:
     assert opset["before"] == 20 and 11 <= opset["after"] <= 18
     assert opset["losses"] == []
     assert opset["costs"][str(opset["after"])] == min(opset["costs"].values())
+
+
+def test_a_wrong_reference_does_not_keep_a_model_at_its_opset() -> None:
+    """ONNX Runtime lacks BatchNormalization-6; the reference gets BatchNormalization-9 wrong."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.random(3).astype(np.float32) + 0.5 for name in ("s", "b", "m", "v")}
+    node = helper.make_node(
+        "BatchNormalization", ["x", *arrays], ["y"], name="bn", is_test=1, epsilon=1e-3
+    )
+    proto = model_of([node], {"x": [2, 3, 4, 4]}, {"y": [2, 3, 4, 4]}, arrays, opset=6)
+    report = fix(proto, TARGET)
+    assert report.after.accepted and report.plan.losses == []
+    x = rng.standard_normal((2, 3, 4, 4)).astype(np.float32)
+    s, b, m, v = (a.reshape(1, 3, 1, 1) for a in arrays.values())
+    (found,) = new_session(report.model.proto).run(None, {"x": x})
+    np.testing.assert_allclose(found, s * (x - m) / np.sqrt(v + 1e-3) + b, rtol=1e-5, atol=1e-5)
+
+
+def test_training_mode_is_a_loss() -> None:
+    """Without is_test the old operator normalizes by the batch, as no later inference does."""
+    arrays = {name: np.float32([0.5, 1, 2]) for name in ("s", "b", "m", "v")}
+    node = helper.make_node("BatchNormalization", ["x", *arrays], ["y"], name="bn")
+    proto = model_of([node], {"x": [2, 3, 4, 4]}, {"y": [2, 3, 4, 4]}, arrays, opset=6)
+    report = fix(proto, TARGET)
+    assert [loss[0] for loss in report.plan.losses] == ["bn"]
+    assert report.after.opset == 6
