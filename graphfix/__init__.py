@@ -26,6 +26,7 @@ __all__ = [
     "UsageError",
     "check",
     "compare",
+    "export",
     "load",
     "preview_fp16",
     "save",
@@ -42,4 +43,8 @@ def __getattr__(name: str) -> Any:
         from graphfix.comparison.half.preview import preview_fp16
 
         return preview_fp16
+    if name == "export":
+        from graphfix.frameworks.export import export
+
+        return export
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ from graphfix.errors import GraphfixError, UsageError
 EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_INTERNAL = 0, 1, 2, 3
 
 COMMANDS = {
+    "export": "a PyTorch model as the ONNX file that CANN likes best, proved against PyTorch",
     "check": "what ATC will do with a model, node by node",
     "fix": "rewrite a model until ATC takes it, and prove that it computes the same",
     "compare": "where the outputs of two models part, output by output and layer by layer",
