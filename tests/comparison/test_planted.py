@@ -8,7 +8,8 @@ import pytest
 
 from graphfix.comparison.compare import compare
 from graphfix.rewrite.fix import fix
-from scripts.planted_faults import FAULTS, models, plant
+from scripts.planted_faults import FAULTS, plant
+from scripts.planted_models import models
 
 MODELS = models()
 # one model that has the operator for each kind
@@ -25,6 +26,12 @@ PLACES = {
     "one weight": "cnn 1: silu, AveragePool",
     "wrong attribute": "recurrent 1: GRU",
     "wrong constant": "mixed 3: gelu",
+    "wrong perm": "mixed 0: Softplus",
+    "slice off by one": "mixed 1: Sigmoid",
+    "truncated to integers": "transformer 2: rms, silu",
+    "flipped kernel": "cnn 4: Elu, MaxPool",
+    "transposed weight": "transformer 5: rms, gelu",
+    "wrong padding": "cnn 5: gelu, AveragePool",
 }
 
 
