@@ -59,6 +59,12 @@ bench-preview: $(VENV)/.dev
 	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
 	$(BIN)/python scripts/bench_preview.py $(CACHE)/oracle
 
+# compare: planted faults, clean pairs, speed and memory, on public and generated models
+.PHONY: bench-compare
+bench-compare: $(VENV)/.dev
+	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
+	$(BIN)/python scripts/bench_compare.py --models $(CACHE)/oracle
+
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py
 

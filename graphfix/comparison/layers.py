@@ -149,8 +149,11 @@ def compare_layers(
     report.layers = [worst[p.value.name] for p in pairs if p.value.name in worst]
     assert isinstance(a, OnnxRuntime)
     failing = [layer for layer in report.layers if not layer.metrics.passed]
-    report.healed = [layer for layer in failing if _heals(a.model, layer, worst)]
-    gone = {layer.value for layer in report.healed}
+    gone: set[str] = set()
+    for layer in reversed(failing):  # whether one heals depends on those that follow
+        if _heals(a.model, layer, worst, gone):
+            gone.add(layer.value)
+    report.healed = [layer for layer in failing if layer.value in gone]
     report.first = next((layer for layer in failing if layer.value not in gone), None)
     if report.first is not None:
         report.path = error_path(a.model, report)
@@ -173,8 +176,11 @@ def _keep_worst(
             worst[name] = layer
 
 
-def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer]) -> bool:
-    """Whether the error is gone in all nearest compared values that follow, and there are some."""
+def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer], gone: set[str]) -> bool:
+    """Whether the error is gone in all nearest compared values that follow, and there are some.
+
+    One that follows and differs, but heals itself, is of the set `gone`.
+    """
     found = False
     stack, seen = [model.graph.values[layer.value]], {layer.value}
     while stack:
@@ -187,10 +193,12 @@ def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer]) -> bool:
             seen.add(name)
             if name not in layers:
                 stack.append(model.graph.values[name])
-            elif not layers[name].metrics.passed or layers[name].error > _LEFT * layer.error:
-                return False
-            else:
+            elif name in gone or (
+                layers[name].metrics.passed and layers[name].error <= _LEFT * layer.error
+            ):
                 found = True
+            else:
+                return False
     return found and not model.graph.values[layer.value].is_output
 
 

@@ -136,6 +136,24 @@ def test_other_values_under_old_names_are_no_pair() -> None:
     assert {la.value: la.other for la in report.layers.layers} == {"v": "w", "y": "y"}
 
 
+def test_a_chain_of_fused_nodes_heals_as_a_whole() -> None:
+    """Bias folded into the node before: under its old name there is another value, twice."""
+    text = """g (float[2,3] x) => (float[2,3] y) {
+        c = Constant<value = float[3] {1, 2, 3}>()
+        a = Mul(x, x)  b = Add(a, c)  d = Mul(b, x)  e = Add(d, c)  y = Relu(e)
+    }"""
+    folded = """g (float[2,3] x) => (float[2,3] y) {
+        c = Constant<value = float[3] {1, 2, 3}>()
+        p = Mul(x, x)  a = Add(p, c)  q = Mul(a, x)  d = Add(q, c)  y = Relu(d)
+    }"""
+    report = compare(text_model(text), text_model(folded), layers=True)
+    assert report.passed and report.layers is not None and report.layers.first is None
+    assert [la.value for la in report.layers.healed] == ["a", "d"]
+    wrong = text_model(folded.replace("Mul(a, x)", "Sub(a, x)"))
+    report = compare(text_model(text), wrong, layers=True)
+    assert report.layers is not None and report.layers.first is not None
+
+
 def test_chunks_keep_under_the_budget() -> None:
     nodes = [
         helper.make_node("Relu", [f"v{i}" if i else "x"], [f"v{i + 1}"], f"n{i}") for i in range(40)
