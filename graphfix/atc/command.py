@@ -94,10 +94,13 @@ class AtcCommand:
                 continue
             value = edits[name]
             if value is not None:
-                options[name] = replace(given, value=value, open=False)
+                options[name] = replace(
+                    given, value=value, open=given.open and value == given.value
+                )
             elif len(fresh) == 1 and sum(v is None for v in edits.values()) == 1:
                 other, new = fresh.popitem()
-                options[other] = Given(new, line=given.line)
+                same = given.open and new == given.value
+                options[other] = replace(given, value=new, open=same)
         for name, new in fresh.items():
             options[name] = Given(new)
         return replace(self, options=options)

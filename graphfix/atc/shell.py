@@ -19,7 +19,8 @@ from graphfix.atc.options import atc_options
 class Word:
     """A word as a program would get it; variables stay as written.
 
-    `raw` is its text with quotes. `open` tells that a variable or command inside decides.
+    `raw` is its text with quotes. `open` tells that a variable or command inside decides,
+    `unclosed` that a quote never ends; the word then goes to the next option or line.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Word:
     start: int
     end: int
     open: bool = False
+    unclosed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ _INNER = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|\$\((.*)\)|`([^`]*)`", re
 _TEMPLATE = re.compile(r"\{[A-Za-z_][\w.]*\}")  # {name}: of an f-string, or ${name}
 # what follows a ; that was meant inside a value: name:1,3 or 32,64 or a name with its index
 _CONTINUES = re.compile(r"[\w./ -]*:[-\d,~\[\] ]*|\d+(?:[,;]\d+)*|[\w.]+:\w+")
+_NEXT = re.compile(r"\s+--?[a-z]|[ \t]*\\?\n")
 _OPTION_WORD = re.compile(r"--?[a-z][a-z_0-9]+(=|$)")
 
 
@@ -168,7 +171,7 @@ def _end_of(piece: str) -> int:
     if not equals:
         return len(piece)
     start = len(name) + 1
-    if value[:1] in "\"'":
+    if value.startswith(('"', "'")):
         closing = value.find(value[0], 1)
         return len(piece) if closing < 0 else start + closing + 1
     option = atc_options().get(name.lstrip("-"))
@@ -251,6 +254,11 @@ def _word(text: str, start: int, line: int) -> Word:
         else:
             out.append(char)
             at += 1
+    if quote:
+        rest = _NEXT.search(text, text.index(quote, start))
+        end = rest.start() if rest else size
+        bare = text[start:end].replace(quote, "")
+        return Word(bare, text[start:end], line, start, end, "$" in bare, True)
     made = "".join(out)
     return Word(made, text[start:at], line, start, at, is_open or bool(_TEMPLATE.search(made)))
 
@@ -393,6 +401,8 @@ def _mend_blanks(command: Command) -> None:
             command.spoiled.append(("broken-continuation", why))
         if text:
             kept.append(replace(word, text=text))
+    if any(word.unclosed for word in kept):
+        command.spoiled.append(("unclosed-quote", {}))
     for one, other in pairwise(kept):
         if one.end == other.start and ("lost-spaces", {}) not in command.spoiled:
             command.spoiled.append(("lost-spaces", {}))

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from graphfix.atc.lint import Linted, lint
 from graphfix.atc.options import atc_options, mistakes
@@ -189,6 +191,38 @@ def test_windows_line_ends_and_lost_backslashes(tmp_path: Path) -> None:
         found = one(broken, tmp_path)
         assert "broken-continuation" in ids(found), broken
         assert found.corrected.text().split() == [w for w in " ".join(lines).split() if w != "\\"]
+
+
+_WORDS = sorted(
+    {f"--{o.name}={v}" for o in atc_options().values() for v in (*o.values, "odd", "", "1,2;3,4")}
+    | {f"--{o.name}" for o in atc_options().values()}
+    | {'--input_shape="x:-1,-1,3"', "--input_shape=x:0,-5", '--input_shape="a:1,3;b:"',
+       '--input_shape="x:1~4"', '--input_shape_range="x:[1~3]"', "--soc_version=Ascend310B4",
+       '--dynamic_dims="1,2,3"', '--dynamic_batch_size="1,2"', '--dynamic_image_size="1,2;3"',
+       "$MORE", "stray", "=", "--", "-"}
+)  # fmt: skip
+_TEXTS = [*(k[1] for k in KNOWN), *(g[1] for g in GUIDE), *RIGHT, *(w[0] for w in WRITTEN)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(_TEXTS), st.lists(st.sampled_from(_WORDS), max_size=4))
+def test_whatever_is_added_the_correction_is_clean(text: str, words: list[str]) -> None:
+    for found in lint(" ".join([text, *words]), Path("no such folder")):
+        corrected = found.corrected.text()
+        if found.command.lead or corrected:
+            again = one(corrected, Path("no such folder"))
+            assert not again.mistakes, (corrected, ids(again))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(_TEXTS), st.data())
+def test_spoiled_texts_bring_no_error(text: str, data: st.DataObject) -> None:
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        sign = data.draw(st.sampled_from(["", *"\"';\\ \n-=,:$`[]~|<>#&(){}", "--", "“", "；"]))
+        text = text[:at] + sign + text[at + data.draw(st.integers(0, 2)) :]
+    for found in lint(text, Path("no such folder")):
+        assert all(f.says and f.right for f in found.findings)
 
 
 def test_option_tables_hold_together() -> None:

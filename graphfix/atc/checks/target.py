@@ -94,9 +94,13 @@ def chip(view: View) -> Iterator[Fault]:
     for option_name in view.command.options:
         option = atc_options().get(option_name)
         if option and soc.family in option.not_on:
-            yield Fault("unsupported-option", option_name, {"option": option_name, "soc": name},
-                        edits={} if option_name in ("json", *shape.PROFILES) else
-                        {option_name: None})  # fmt: skip
+            edits: dict[str, str | None] = {option_name: None}
+            if option_name == "json":
+                edits = {"soc_version": None}  # JSON is made for no chip
+            elif option_name == "weight" and view.framework == "caffe":
+                edits = {}  # Caffe models are not for this chip
+            words = {"option": option_name, "soc": name}
+            yield Fault("unsupported-option", option_name, words, edits=edits)
     yield from _narrow_floats(view, soc)
 
 

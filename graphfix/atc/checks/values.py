@@ -229,7 +229,7 @@ def required(view: View) -> Iterator[Fault]:
         fill: str | None = FILL.get(name)
         if name == "framework":
             fill = SUFFIXES.get(Path(model).suffix, fill)
-        elif name == "output" and model:
+        elif name == "output" and Path(model).suffix:
             fill = Path(model).stem
         elif name == "json" and model:
             fill = f"{Path(model).stem}.json"
