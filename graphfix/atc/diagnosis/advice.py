@@ -26,6 +26,11 @@ def advise(cause: Cause, reading: Reading) -> None:
         _explain_types(cause, reading)
     elif canonical == "E10016":
         _suggest_names(cause, reading)
+    elif facts.get("parameter") == "--host_env_os":
+        cause.remedy = (
+            "Source CANN's set_env.sh in the shell that runs atc, not in an IDE: without it ATC "
+            "finds no package for this system"
+        )
     elif canonical in ("E10001", "E10011") and facts.get("parameter") == "--input_shape":
         _suggest_shapes(cause, reading)
     elif canonical in ("EZ3002", "EZ3003"):
@@ -59,6 +64,8 @@ def advise(cause: Cause, reading: Reading) -> None:
 
 def _headline(cause: Cause) -> str:
     facts = cause.facts
+    if "meaning" in facts and cause.code == "unexplained":
+        return f"no known code, but the words say: {facts['meaning']}"
     if "meaning" in facts:
         return f"{cause.headline}: {facts['meaning']}"
     if facts.get("open_inputs"):
@@ -199,6 +206,11 @@ def _suggest_shapes(cause: Cause, reading: Reading) -> None:
     """Name the inputs with open dims, and what to write for them."""
     model = reading.names.model
     if model is None:
+        name = cause.facts.get("input")
+        if name:
+            cause.facts["open_inputs"] = [name]
+            cause.remedy = f'Give numbers for its open dims: --input_shape="{name}:d1,d2,..."'
+            cause.commands = [f"graphfix convert MODEL --soc SOC --shape {shlex.quote(name)}=d1,d2"]
         return
     open_inputs = []
     for name in reading.names.inputs.values():

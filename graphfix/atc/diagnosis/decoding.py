@@ -23,6 +23,7 @@ _OPTION_IN_TEXT = re.compile(r"\[?(?P<option>--\w{3,60})\]?")
 _OPTION_NAME = re.compile(r"^-{0,2}(?P<name>[a-z][a-z0-9_]{2,60})$")
 _BRACKETED = re.compile(r"\[([^\[\]\s]{1,1200})\]")
 _WORD = re.compile(r"\[([^\[\]\s,]{1,1200})\]?|([^\s\[\](),;'\"`]{2,1200})")
+_OPEN_DIM = re.compile(r"input[_ ]shape|-1", re.IGNORECASE)
 _PYTHON_ERROR = re.compile(r"\s*(?:\w+\.)*\w*(?:Error|Exception)\b.{0,3}:")
 
 
@@ -45,6 +46,20 @@ def event_of(name: str, what: str, line: int, run: Run) -> Cause:
 
 
 # ---------------------------------------------------------------------- one message
+
+
+def unexplained(run: Run, reading: Reading) -> Cause:
+    """Return the cause of a failure without a known code: what its lines name all the same."""
+    cause = event_of("unexplained", "", run.last, run)
+    squeezed = Squeezed.of("\n".join(run.seen))
+    cause.nodes = merged(_weak_nodes(squeezed, reading.names)) if run.seen else []
+    for pattern, headline, remedy, commands in CATCH_ALL:
+        if re.search(pattern, squeezed.text, re.IGNORECASE):
+            cause.facts["meaning"] = headline
+            cause.remedy = f"{remedy}. {cause.remedy}"
+            cause.commands = [*commands, *cause.commands]
+            break
+    return cause
 
 
 def cause_of(message: Message, run: Run, reading: Reading) -> Cause | None:
@@ -121,6 +136,9 @@ def _read_facts(cause: Cause, strong: list[Found], message: Message, squeezed: S
             facts["reason"] = squeezed.words(*reason.span(1)).strip(" .[]")
     if cause.stage == "options" or "parameter" in facts:
         named = facts.get("parameter") or ""
+        if named and not named.startswith("-") and _OPEN_DIM.search(facts.get("reason", "")):
+            # releases until 8.x put the input's name where the option's name belongs
+            facts["input"], named = named, "--input_shape"
         option = _OPTION_IN_TEXT.search(squeezed.text)
         if not _OPTION_NAME.match(named) and option is not None:
             named = option["option"]
@@ -153,6 +171,9 @@ def _nodes(
 ) -> list[NamedNode]:
     names = reading.names
     found: list[NamedNode] = []
+    shape = cause.facts.get("input")
+    if shape:
+        return [names.value(shape) or NamedNode(shape, kind="input")]
     is_option = entry.canonical in ("E10016", "E10017", "E10034", "E11016", "E11017")
     for hit in strong:
         raw, key = hit.groups.get("name", ""), hit.groups.get("type")
@@ -206,7 +227,7 @@ def _word_nodes(text: str, names: Names) -> list[NamedNode]:
     if not found and loose:
         # without a model: what stands in brackets and looks like a name, and the type behind it
         name = next((w for w in loose if re.search(r"[/_\d]", w)), "")
-        key = next((w for w in loose if re.fullmatch(r"[A-Z][A-Za-z0-9]+", w)), None)
+        key = next((w for w in loose if re.fullmatch(r"[A-Z][A-Za-z0-9]+", w) and w != name), None)
         if name or key:
             found = names.resolve(name, key)
     return found
@@ -217,8 +238,12 @@ def _weak_nodes(squeezed: Squeezed, names: Names) -> list[NamedNode]:
     hits: list[NamedNode] = []
     for hit in find_weak(squeezed):
         raw, key = _bare(hit.groups.get("name", "")), hit.groups.get("type")
-        if _NOT_A_NAME.match(raw) or "=" in raw:
-            raw = ""
+        if "kernel" in hit.groups:
+            # 177...-1_0_1_<node>: numbers of the model in front of the node's name
+            raw = re.sub(r"^\d+-(?:\d+_)+", "", hit.groups["kernel"])
+            raw = raw if "/" in raw else ""
+        if _NOT_A_NAME.match(raw) or "=" in raw or _is_tag(raw, hit):
+            raw = key = ""
         if key in _NOT_A_TYPE:
             key = None
         if raw or key:
@@ -230,6 +255,12 @@ def _weak_nodes(squeezed: Squeezed, names: Names) -> list[NamedNode]:
         named = [n for n in hits if n.raw and (n.key or re.search(r"[/\d]", n.raw))] or hits
         return named[:20]
     return hits[:50]
+
+
+def _is_tag(raw: str, hit: Found) -> bool:
+    """Whether two brackets are only the marks with which GE begins its lines: [Call][PreRun]."""
+    pair = hit.form.pattern.pattern.startswith(r"\[") and "type" in hit.groups
+    return pair and re.search(r"[/_\d]", raw) is None
 
 
 def _bare(raw: str) -> str:

@@ -45,6 +45,11 @@ STRONG = (
     _form("EZ3002", rf"Opt?ype{_TYPE}\]?ofOpskernel\[?(?P<library>\w+)\]?isunsupported(?:\.?Reason:"
                     rf"(?P<reason>.{{1,1500}}?)\.*(?:{_END}|Opt?ype\[))?"),
     _form(None, rf"FailedtocompileOp{_NAME}\.?\((?:oppath:.{{0,30000}}?)?opt?ype:{_TYPE}\]?\)"),
+    _form(None, r"FailedtocompileOp\[?(?P<name>[^\s\[\],]{1,1200}?)\]?\.?\((?:oppath|opt?ype)"),
+    _form("E19010", r"Thetype(?::[\w:.]{1,80})?isnotsupported\.?\"?\}?\]?,?\"name\":\"(?P<name>[^\"]{1,1200})\","
+                    r"\"result\":\"failed\",\"type\":\"(?P<type>[\w.:\-]{1,200})\""),
+    _form("E13024", rf"Value{_VALUE}forenvironmentvariable\[?(?P<variable>\w{{2,80}})\]?isinvalid(?:\.?Reason:{_REASON})?"),
+    _form("E13024", r"\[?(?P<variable>ASCEND_\w{2,60})\]?isinvalid"),
     _form("W11001", rf"Op{_NAME}doesnothitthehigh-priority"),
     _form("E19009", rf"(?:Operator|Op|Node){_NAME}alreadyexists"),
     _form("E19009", rf"(?:duplicate|duplicated|repeated)(?:op|operator|node)?name:?{_NAME}(?:[.,;\[]|{_END})"),
@@ -53,7 +58,7 @@ STRONG = (
     _form("E11017", rf"Failedtofindnode{_NAME}specifiedby{_OPTION}(?:[.,]|$)"),
     _form("E10002", rf"Value{_VALUE}forparameter\[?(?P<parameter>--input_shape)\]?isinvalid\.Reason:"
                     rf"{_REASON}"),
-    _form(None, rf"Value{_VALUE}(?:for|of)(?:parameter|option)?(?P<parameter>\[?--\w{{2,60}}|(?<=parameter)\[?\w{{2,60}})\]?"
+    _form(None, rf"Value{_VALUE}(?:for|of)(?:parameter|option)?\[?(?P<parameter>--\w{{2,60}}|(?:(?<=parameter)|(?<=parameter\[))[^\s\[\],]{{1,300}}?)\]?"
                 rf"is(?:invalid|outofrange)(?:\.?Reason:{_REASON})?"),
     _form("E13014", rf"Value{_VALUE}ofparameter{_OPTION}forOp{_NAME}isinvalid(?:\.Reason:{_REASON})?"),
     _form("E14001", rf"Argument{_VALUE}forOp{_NAME},?(?:with)?opt?ype{_TYPE}\]?isinvalid(?:\.Reason:"
@@ -108,6 +113,7 @@ WEAK = tuple(
         rf"[Oo]pt?ype:?\[{_T}\]",
         r"(?:算子|节点)(?:名称?|name)?(?:是|为|:)?\[?(?P<name>[\w./:\-]{2,300})\]?",
         r"类型(?:是|为|:)?\[?(?P<type>(?:[\w.\-]*::-?\d+::)?[A-Z]\w{1,60})\]?",
+        rf"[Uu]nsupported(?:operator|optype|op):?\[?{_N}(?=[\],;]|\.?$|\[)",
         r"launchfailedfor(?P<type>[A-Z][A-Za-z0-9]{1,60}?),errno",
         r"operator(?P<type>[A-Z][A-Za-z0-9]{2,40})(?:has|is)(?:incorrect|required)",
     )
@@ -129,6 +135,13 @@ CATCH_ALL = (
      "Check that --input_shape is what the model was made for; bind all dims, or let a rule write the "
      "node otherwise",
      ("graphfix check MODEL --soc SOC --shape NAME=...", "graphfix fix MODEL -o FIXED --soc SOC")),
+    (r"unsupported(?:operator|optype|op)", "an operator is not supported",
+     "Let a rule write it otherwise, or replace it in the export",
+     ("graphfix check MODEL --soc SOC", "graphfix fix MODEL -o FIXED --soc SOC")),
+    (r"oppversion\w*doesnotmatch|omArchVersion|modelcompatibility|ArchVersionfailed",
+     "the .om was made by another CANN, or for another chip",
+     "Convert again with the CANN and the --soc_version of the machine that runs it",
+     ("graphfix convert MODEL --soc SOC",)),
     (r"tiling.{0,40}?fail|dotiling", "the operator could not plan its work for these shapes",
      "Change shape or type of the node, bind dynamic dims, or cut the model there",
      ("graphfix check MODEL --soc SOC", "graphfix fix MODEL -o FIXED --soc SOC")),
@@ -136,7 +149,7 @@ CATCH_ALL = (
      "memory ran out",
      "Use smaller profiles or a smaller batch, and see `graphfix explain oom`",
      ("graphfix convert MODEL --soc SOC --batch 1,2",)),
-    (r"aicore(?:execution|kernel)?\w{0,20}(?:abnormal|exception|executefailed)|kernelexecutefailed",
+    (r"ai(?:core|vec)(?:execution|kernel)?\w{0,20}(?:abnormal|exception|executefailed)|kernelexecutefailed|aivecerror|vectorcoreexception",
      "a kernel failed while running on the device",
      "This is a run, not a conversion: compare the .om with the ONNX layer by layer, and report it",
      ("graphfix compare MODEL OM",)),
@@ -181,7 +194,7 @@ class Found:
 _WORDS = frozenset({"reason", "value", "module", "file"})
 _SEEDS = re.compile(
     r"regist|kernel|engine|compile|parameter|already|duplicat|repeated|specifiedin|specifiedby|invalid"
-    r"|required|empty|dimensioncount|profiles|domain_version|hasno|failedto|asizeof|notexist|import"
+    r"|required|empty|issupported|isnotsupported|ASCEND_|dimensioncount|profiles|domain_version|hasno|failedto|asizeof|notexist|import"
     r"|fusion|result|together|exclusive|included|argument|outofrange",
     re.IGNORECASE,
 )

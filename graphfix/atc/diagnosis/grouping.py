@@ -5,7 +5,13 @@ from __future__ import annotations
 from graphfix.atc.codes import find_atc_code
 from graphfix.atc.diagnosis.advice import advise
 from graphfix.atc.diagnosis.cause import Cause, Reading
-from graphfix.atc.diagnosis.decoding import cause_of, event_of, is_twin, merged
+from graphfix.atc.diagnosis.decoding import (
+    cause_of,
+    event_of,
+    is_twin,
+    merged,
+    unexplained,
+)
 from graphfix.atc.diagnosis.messages import Run
 
 # numbers of one story: no parser met twice, no kernel told by library and by engine
@@ -23,13 +29,13 @@ def causes_of(run: Run, reading: Reading) -> list[Cause]:
         cause = cause_of(message, run, reading)
         if cause is not None:
             _add(errors, cause)
-    found = _ranked(_with_events(_folded(errors), run))
+    found = _ranked(_with_events(_folded(errors), run, reading))
     for cause in found:
         advise(cause, reading)
     return found
 
 
-def _with_events(causes: list[Cause], run: Run) -> list[Cause]:
+def _with_events(causes: list[Cause], run: Run, reading: Reading) -> list[Cause]:
     """Put what happened besides codes to the causes: as the root, or to the one it explains."""
     if run.outcome == "succeeded":
         return causes
@@ -37,8 +43,8 @@ def _with_events(causes: list[Cause], run: Run) -> list[Cause]:
     errors = [c for c in causes if c.severity == "error"]
     if not errors:
         strong = [e for e in events if e.code not in _WEAK_EVENTS] or events
-        if not strong and run.outcome == "failed":
-            strong = [event_of("unexplained", "", run.last, run)]
+        if not strong and (run.outcome == "failed" or run.errors):
+            strong = [unexplained(run, reading)]
         elif not strong and run.started and run.outcome is None:
             strong = [event_of("truncated", "", run.last, run)]
         return [*strong, *causes]

@@ -182,7 +182,7 @@ _ERROR_HINT = re.compile(
 )
 _LOOSE_HINT = re.compile(
     r"op ?type|\bop\b|opname|parser|kernel|--\w+|parameter|failed to|domain_version|fusion ?pass|asizeof|registered"
-    r"|profiles|dimension count|already exists|import python",
+    r"|profiles|dimension count|already exists|import python|not supported|ASCEND_",
     re.IGNORECASE,
 )
 
@@ -220,7 +220,7 @@ class _Reader:
             return
         self._boundaries(text, line)
         spots = codes_in(text)
-        heads = [s for s in spots if s.kind == "head"]
+        heads = [s for s in spots if s.kind == "head"] or self._promoted(spots, text)
         if heads:
             self._heads(heads, text, line)
         elif line.level is not None:
@@ -236,6 +236,15 @@ class _Reader:
                                and s.code != message.code and s.code not in message.nested]  # fmt: skip
         if _EVENT_HINT.search(text):
             self._events(text, line)
+
+    def _promoted(self, spots: list[Spot], text: str) -> list[Spot]:
+        """A code in prose heads a message after all when the words of one stand behind it."""
+        if self._message is not None:
+            return []
+        for spot in spots:
+            if spot.kind == "mention" and find_strong(Squeezed.of(text[spot.end :])):
+                return [spot]
+        return []
 
     def _open(self, line: Line) -> Run:
         self._close()
