@@ -129,6 +129,8 @@ class Context:
         fix = constraint.fix if constraint.fix in self.known_rules else None
         details.setdefault("effect", constraint.effect)
         remedy = view.text(constraint.advice)
+        if constraint.no_fix:
+            remedy += f" No rewrite does it: {view.text(constraint.no_fix)}"
         return self.add(
             constraint.finding,
             view.text(constraint.says),

@@ -102,6 +102,7 @@ class Constraint:
     says: str
     advice: str
     fix: str | None
+    no_fix: str
     source: str
     certainty: str
     releases: tuple[str, ...]
@@ -274,7 +275,7 @@ _KEYS = {
                      "connected", "connected_if_listed", "source", "certainty", "releases"},
     "kernel": {"opsets", "ge_op", "when", "inputs", "outputs", "engine", "note", "certainty"},
     "constraint": {"id", "opsets", "domain", "when", "effect", "finding", "says", "advice", "fix",
-                   "source", "certainty", "covers", "releases", "code", "stage"},
+                   "no_fix", "source", "certainty", "covers", "releases", "code", "stage"},
     "note": {"opsets", "domain", "says", "source", "certainty", "covers"},
     "documented": {"opsets", "evidence", "source"},
 }  # fmt: skip
@@ -321,6 +322,7 @@ _STRINGS = {
     "says",
     "advice",
     "fix",
+    "no_fix",
     "code",
     "stage",
     "evidence",
@@ -424,6 +426,7 @@ def _constraint(operator: str, t: Mapping[str, Any], where: str) -> Constraint:
         t["says"],
         t["advice"],
         t.get("fix"),
+        t.get("no_fix", ""),
         t["source"],
         t["certainty"],
         tuple(t.get("releases", ())),

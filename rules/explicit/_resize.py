@@ -165,17 +165,28 @@ def _changes(
     if value is None or value.known is None or value.known.size != len(axes):
         return No("scales and sizes are not constant")
     policy = node.attributes.get("keep_aspect_ratio_policy")
+    kept: np.float32 | None = None
     if by_size and policy is not None and policy.s != b"stretch":
-        return No("the aspect ratio is kept")
+        lengths = [shape[axis] for axis in axes]
+        if not all(isinstance(d, int) and d > 0 for d in lengths):
+            return No("the aspect ratio of an open shape is kept")
+        ratios = [np.float32(n) / np.float32(d) for n, d in
+                  zip(value.known.reshape(-1), lengths, strict=True)]  # type: ignore[call-overload]  # fmt: skip
+        kept = min(ratios) if policy.s == b"not_larger" else max(ratios)
     found = []
     for index, (axis, wanted) in enumerate(zip(axes, value.known.reshape(-1), strict=True)):
         size, start, end = shape[axis], roi[index], roi[index + len(axes)]
         is_whole = start == 0 and end == 1
-        if is_whole and (wanted == size if by_size else wanted == 1):
+        if is_whole and kept is None and (wanted == size if by_size else wanted == 1):
+            continue
+        if is_whole and kept == 1:
             continue
         if not isinstance(size, int):
             return No("the length of a resized axis is not known")
-        if by_size:
+        if kept is not None:
+            # half a pixel is rounded up
+            out, scale = int(np.floor(kept * np.float32(size) + _HALF)), kept
+        elif by_size:
             out, scale = int(wanted), np.float32(wanted) / np.float32(size or 1)
         else:
             scale = np.float32(wanted)

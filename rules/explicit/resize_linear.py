@@ -1,11 +1,12 @@
 """Write a linear Resize as multiplications by constant matrices where CANN ignores attributes.
 
-Why       antialias is not read, extrapolation_value neither; opset 10 means asymmetric coordinates
-          and gets half_pixel; half_pixel_symmetric is not known.
-Rewrites  Resize<mode = linear>(x) -> for each resized axis a MatMul with its interpolation matrix
-          (Transposes around it for axes before the last two).
+Why       antialias is not read, extrapolation_value and keep_aspect_ratio_policy neither; Upsample
+          and opset 10 mean asymmetric coordinates and get half_pixel; half_pixel_symmetric is not
+          known.
+Rewrites  Resize<mode = linear>(x), Upsample likewise -> for each resized axis a MatMul with its
+          interpolation matrix (Transposes around it for axes before the last two).
 Leaves    Resized axes of unknown length; scales, sizes or regions that are not constant; integers;
-          a kept aspect ratio; matrices of more than 4 million entries.
+          matrices of more than 4 million entries.
 Exact     rounding: float32 within 1e-5; inputs are finite.
 Source    ops-nn common/src/framework/resize_onnx_plugin.cpp, August 2026; ONNX operator schema
           Resize-19.
@@ -20,9 +21,16 @@ from graphfix.rewrite import Exactness, Example, NearMiss, No, Rule, Site
 class ResizeLinear(Rule):
     """Resize linear -> MatMul for each axis."""
 
-    roots = ("Resize",)
+    roots = ("Resize", "Upsample")
     exactness = Exactness.ROUNDING
-    fixes = ("Resize/antialias-linear", "Resize/opset-10-linear", "Resize/half-pixel-symmetric")
+    fixes = (
+        "Resize/antialias-linear",
+        "Resize/extrapolation-value",
+        "Resize/half-pixel-symmetric",
+        "Resize/keep-aspect-ratio",
+        "Resize/opset-10-linear",
+        "Upsample/opset-9-linear",
+    )
     tolerance = 1e-5
 
     def match(self, node: Node, graph: Graph) -> Site | No:
@@ -49,6 +57,19 @@ class ResizeLinear(Rule):
             " extrapolation_value = 5.0,"
             ' coordinate_transformation_mode = "tf_crop_and_resize">(x, r, n, s) }',
             after=["MatMul", "MatMul", "Add"],
+            opset=18,
+        ),
+        Example(
+            "g (float[1,2,3,4] x) => (float[1,2,6,8] y) <float[4] s = {1.0, 1.0, 2.0, 2.0}>"
+            ' { y = Upsample<mode = "linear">(x, s) }',
+            after=["MatMul", "MatMul"],
+            opset=9,
+        ),
+        Example(
+            "g (float[1,2,6,8] x) => (float[1,2,3,4] y) <int64[2] s = {3, 5}>"
+            ' { y = Resize<mode = "linear", axes = [2, 3],'
+            ' keep_aspect_ratio_policy = "not_larger">(x, , , s) }',
+            after=["MatMul", "MatMul"],
             opset=18,
         ),
         NearMiss(

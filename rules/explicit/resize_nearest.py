@@ -35,7 +35,7 @@ _REPEATING = {
 class ResizeNearest(Rule):
     """Resize nearest -> Expand or Gather."""
 
-    roots = ("Resize",)
+    roots = ("Resize", "Upsample")
     fixes = (
         "Resize/nearest-mode-asymmetric",
         "Resize/nearest-mode-half-pixel",
@@ -43,7 +43,10 @@ class ResizeNearest(Rule):
         "Resize/coordinate-mode-nearest",
         "Resize/pytorch-half-pixel-nearest",
         "Resize/nearest-rank",
+        "Resize/nearest-scale-inexact",
         "Resize/nearest-outer-axes",
+        "Resize/keep-aspect-ratio-nearest",
+        "Upsample/opset-9-nearest",
     )
 
     def match(self, node: Node, graph: Graph) -> Site | No:
@@ -105,6 +108,18 @@ class ResizeNearest(Rule):
             ' { y = Resize<coordinate_transformation_mode = "tf_crop_and_resize",'
             " extrapolation_value = 7.0>(x, r, n, s) }",
             after=["Gather", "Gather", "Where"],
+        ),
+        Example(
+            "g (float[1,2,4,6] x) => (float[1,2,5,8] y) <int64[2] s = {5, 6}>"
+            ' { y = Resize<axes = [2, 3], keep_aspect_ratio_policy = "not_smaller">(x, , , s) }',
+            after=["Gather", "Gather"],
+            opset=18,
+        ),
+        Example(
+            "g (float[1,2,4,6] x) => (float[1,2,6,9] y) <float[4] s = {1.0, 1.0, 1.5, 1.5}>"
+            " { y = Upsample(x, s) }",
+            after=["Gather", "Gather"],
+            opset=9,
         ),
         NearMiss(
             "g (float[1,2,H,5] x) => (float[1,2,J,5] y) <float[4] s = {1.0, 1.0, 0.5, 1.0}>"
