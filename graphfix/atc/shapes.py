@@ -209,8 +209,17 @@ def written(option: str, rows: Sequence[Dims]) -> str:
     return ";".join(",".join(map(str, row)) for row in rows)
 
 
+# where height and width are
+IMAGE_AXES = {"NCHW": [2, 3], "NHWC": [1, 2]}
+
+
 def profile_faults(
-    option: str, rows: Sequence[Dims], shapes: Shapes, limit: int = MAX_PROFILES, soc: str = "atc"
+    option: str,
+    rows: Sequence[Dims],
+    shapes: Shapes,
+    limit: int = MAX_PROFILES,
+    soc: str = "atc",
+    layout: str = "NCHW",
 ) -> Iterator[Fault]:
     """Say what is wrong with profiles over these shapes.
 
@@ -220,8 +229,9 @@ def profile_faults(
         shapes: the inputs' dims, -1 where the profiles decide.
         limit: how many profiles the chip takes.
         soc: how the text calls the chip.
+        layout: of images, NCHW or NHWC.
     """
-    yield from _open_faults(option, rows, shapes)
+    yield from _open_faults(option, rows, shapes, IMAGE_AXES.get(layout, [2, 3]))
     if option == DIMS and not shapes.open_axes():
         shapes = shapes.with_dim(_axes_meant(rows, shapes), -1)
     value = written(option, rows)
@@ -278,7 +288,9 @@ def profile_faults(
             yield Fault("profile-length", option, words, code, {option: right})
 
 
-def _open_faults(option: str, rows: Sequence[Dims], shapes: Shapes) -> Iterator[Fault]:
+def _open_faults(
+    option: str, rows: Sequence[Dims], shapes: Shapes, image_axes: list[int]
+) -> Iterator[Fault]:
     """Say where -1 is missing or too many for the kind of profiles."""
     open_axes = shapes.open_axes()
     if option == BATCH:
@@ -287,20 +299,19 @@ def _open_faults(option: str, rows: Sequence[Dims], shapes: Shapes) -> Iterator[
         touched = sorted({n for n, _ in open_axes})
         for name in touched:
             axes = [i for n, i in open_axes if n == name]
-            if len(shapes.inputs[name]) != 4 or axes not in ([2, 3], [1, 2]):
+            if len(shapes.inputs[name]) != 4 or axes != image_axes:
                 dims = shapes.inputs[name]
-                advice = f"{name}:1,3,-1,-1, or --dynamic_dims"
+                form = "1,3,-1,-1" if image_axes == [2, 3] else "1,-1,-1,3"
+                advice = f"{name}:{form}, or --dynamic_dims"
                 edits: dict[str, str | None] = {}
-                if len(dims) == 4 and axes[-2:] == [2, 3]:
-                    edits = {"input_shape": shapes.with_dim([(name, i) for i in axes[:-2]], 1).text}
+                if len(dims) == 4 and set(image_axes) < set(axes):
+                    others = [(name, i) for i in axes if i not in image_axes]
+                    edits = {"input_shape": shapes.with_dim(others, 1).text}
                 words = {"value": f"{name}:{_dims(dims)}", "advice": advice}
                 yield Fault("image-axes", option, words, edits=edits or {option: None})
         if not touched:
             name = next((n for n, d in shapes.inputs.items() if len(d) == 4), "")
-            dims = shapes.inputs[name] if name else ()
-            channels_last = bool(dims) and dims[3] in (1, 3) and dims[1] not in (1, 3)
-            axes = [1, 2] if channels_last else [2, 3]
-            opened = shapes.with_dim([(name, i) for i in axes], -1).text
+            opened = shapes.with_dim([(name, i) for i in image_axes], -1).text
             yield Fault("image-axes", option, {
                 "value": shapes.text, "advice": f'--input_shape="{opened}"' if name else
                 "an input of four dims with -1 at both"},

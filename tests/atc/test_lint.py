@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from graphfix.atc.lint import Linted, lint
 from graphfix.atc.options import atc_options, mistakes
 from tests.atc.commands import GUIDE, KNOWN, RIGHT, WRITTEN
+from tests.atc.standin import STANDIN
 from tests.builders import text_model, write
 
 # what follows from the same words, and notes that say more
@@ -223,6 +226,42 @@ def test_spoiled_texts_bring_no_error(text: str, data: st.DataObject) -> None:
         text = text[:at] + sign + text[at + data.draw(st.integers(0, 2)) :]
     for found in lint(text, Path("no such folder")):
         assert all(f.says and f.right for f in found.findings)
+
+
+def _stand_in() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stand_in_for_atc", STANDIN)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.check_model = lambda *_: None  # there is no model
+    return module
+
+
+def test_the_stand_in_for_atc_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it refuses, lint refuses; what lint finds right, it takes. They share no code."""
+    stand_in = _stand_in()
+
+    def refusal(options: dict[str, str]) -> str | None:
+        try:
+            stand_in.check(stand_in.parse([f"--{n}={v}" for n, v in options.items()]))
+        except stand_in.Refused as error:
+            return error.code or "flag"
+        return None
+
+    asked = 0
+    for text in [*_TEXTS, *(m.example for m in mistakes().values() if m.example)]:
+        for found in lint(text, Path("no such folder")):
+            command = found.command
+            odd = command.extra or found.to_fill or {"help", "singleop"} & set(command.options)
+            odd = odd or any(given.open for given in command.options.values())
+            if command.mode != "0" or not command.lead or odd:
+                continue
+            asked += 1
+            if refusal({n: g.value for n, g in command.options.items()}):
+                assert any(f.effect == "rejected" for f in found.findings), text
+            corrected = {n: g.value for n, g in found.corrected.options.items()}
+            assert refusal(corrected) is None, (text, refusal(corrected))
+    assert asked > 150
 
 
 def test_option_tables_hold_together() -> None:

@@ -72,7 +72,8 @@ def _profiles(view: View, option: str, shapes: shape.Shapes) -> Iterator[Fault]:
     on_950 = on_950 or (view.value("soc_version") or "").startswith("Ascend950")
     limit = shape.MAX_PROFILES_950 if on_950 else shape.MAX_PROFILES
     name = view.soc.name if view.soc else "atc"
-    yield from shape.profile_faults(option, rows, shapes, limit, name)
+    layout = view.value("input_format") or ("NHWC" if view.framework == "tensorflow" else "NCHW")
+    yield from shape.profile_faults(option, rows, shapes, limit, name, layout)
     if option == shape.DIMS and not view.command.unknown("input_format"):
         given = view.value("input_format")
         if given != "ND" and not view.fragment:

@@ -150,7 +150,8 @@ def check_profiles(options: dict[str, str], shapes: dict[str, list[str]]) -> Non
         if not open_axes:
             raise Refused("E10031")
     elif kind == "dynamic_image_size":
-        axes = (2, 3) if options.get("input_format", "NCHW") == "NCHW" else (1, 2)
+        default = "NHWC" if options["framework"] == "3" else "NCHW"
+        axes = (2, 3) if options.get("input_format", default) == "NCHW" else (1, 2)
         for dims in shapes.values():
             where = tuple(i for i, d in enumerate(dims) if d == "-1")
             if where and (len(dims) != 4 or where != axes):
