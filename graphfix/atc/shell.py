@@ -72,6 +72,7 @@ _TEMPLATE = re.compile(r"\{[A-Za-z_][\w.]*\}")  # {name}: of an f-string, or ${n
 # what follows a ; that was meant inside a value: name:1,3 or 32,64 or a name with its index
 _CONTINUES = re.compile(r"[\w./ -]*:[-\d,~\[\] ]*|\d+(?:[,;]\d+)*|[\w.]+:\w+")
 _NEXT = re.compile(r"\s+--?[a-z]|[ \t]*\\?\n")
+_LONGEST = 10_000  # of a $( )
 _OPTION_WORD = re.compile(r"--?[a-z][a-z_0-9]+(=|$)")
 
 
@@ -270,7 +271,7 @@ def _expansion(text: str, at: int) -> int:
         return end + 1 if end > 0 else at
     if text[at + 1 : at + 2] == "(":
         depth = 0
-        for index in range(at + 1, len(text)):
+        for index in range(at + 1, min(len(text), at + _LONGEST)):
             depth += {"(": 1, ")": -1}.get(text[index], 0)
             if depth == 0:
                 return index + 1

@@ -59,6 +59,12 @@ def test_a_command_comes_as_words_a_file_or_stdin(
     main: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main("atc", "lint", "--", *RIGHT[0].split()).returncode == 0
+    assert main("atc", "lint", *RIGHT[0].split()).returncode == 0
+    done = main("atc", "lint", "--format", "json", *RIGHT[0].split(), "--precision_mode=fp16")
+    assert done.returncode == 1 and json.loads(done.stdout)["mistakes"] == 1
+    done = main("atc", "lint", "--precision_mode=fp16")
+    assert done.returncode == 1 and "--precision_mode=force_fp16" in done.stdout
+    assert main("atc", "lint", RIGHT[0], "--format", "json").stdout.startswith("{")
     script = tmp_path / "convert.sh"
     script.write_text(f"#!/bin/sh\n# 转换\n{RIGHT[0]} --log=loud\n", encoding="gb18030")
     done = main("atc", "lint", script)

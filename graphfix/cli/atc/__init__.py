@@ -24,10 +24,12 @@ SUBCOMMANDS: dict[str, str] = {
 class _Subcommand(Parser):
     """A parser that asks its module for arguments when it is the one that was chosen."""
 
-    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
-        """Add the module's arguments, and parse."""
-        module_of(self.prog.rpartition(" ")[2]).add_arguments(self)
-        return super().parse_known_args(*args, **kwargs)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Add the module's arguments, and parse; its `read_arguments`, if any, goes first."""
+        module = module_of(self.prog.rpartition(" ")[2])
+        module.add_arguments(self)
+        words = getattr(module, "read_arguments", list)(args or [])
+        return super().parse_known_args(words, namespace)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

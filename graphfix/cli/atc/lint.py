@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphfix.atc.options import begun_by
 from graphfix.errors import UsageError
 
 if TYPE_CHECKING:
     from graphfix.atc.lint import Finding, Linted
 
 _WIDTH, _LABEL = 100, 21
+_MAX_BYTES = 2**20  # no script with commands is larger
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text",
         nargs="+",
         metavar="COMMAND",
-        help="an atc command in quotes or behind --, a shell script, or - for stdin",
+        help="an atc command, best in quotes; a shell script; or - for stdin",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="JSON follows graphfix/schemas/atc-lint-1.json")  # fmt: skip
@@ -37,8 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  graphfix atc lint 'atc --model=m.onnx --framework=5 --soc_version=Ascend310P3'\n"
         "  graphfix atc lint convert.sh\n"
-        "  graphfix atc lint -- atc --model=m.onnx --framework=5"
+        "  graphfix atc lint --format json atc --model=m.onnx --framework=5"
     )
+
+
+def read_arguments(arguments: Sequence[str]) -> list[str]:
+    """Put -- before a command of atc that was not quoted, so that its options are not ours."""
+    words = list(arguments)
+    for at, word in enumerate(words):
+        name = word.partition("=")[0].lstrip("-").replace("-", "_")
+        if word == "--":
+            break
+        is_option = word.startswith("-") and name not in ("format", "debug", "help", "h", "")
+        if re.fullmatch(r"(.*/)?atc", word) or (is_option and begun_by(name)):
+            return [*words[:at], "--", *words[at:]]
+    return words
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,14 +102,15 @@ def _source(words: list[str]) -> tuple[str, Path]:
         return shlex.join(words), Path()
     word = words[0]
     if word == "-":
-        return _decoded(sys.stdin.buffer.read(), "stdin"), Path()
+        return _decoded(sys.stdin.buffer.read(_MAX_BYTES + 1), "stdin"), Path()
     try:
         is_file = Path(word).is_file()
     except (OSError, ValueError):
         is_file = False  # too long for a name, so a command
     if is_file:
         try:
-            return _decoded(Path(word).read_bytes(), word), Path(word).parent
+            with Path(word).open("rb") as file:
+                return _decoded(file.read(_MAX_BYTES + 1), word), Path(word).parent
         except OSError as error:
             raise UsageError(f"{word}: cannot be read ({error.strerror}).") from None
     if not any(c.isspace() for c in word) and "--" not in word and ("/" in word or "." in word):
@@ -101,6 +119,8 @@ def _source(words: list[str]) -> tuple[str, Path]:
 
 
 def _decoded(data: bytes, name: str) -> str:
+    if len(data) > _MAX_BYTES:
+        raise UsageError(f"{name}: has more than 1 MiB; give the script that holds the command.")
     if b"\0" in data:
         raise UsageError(f"{name}: is no text; give a shell script or a command in quotes.")
     for encoding in ("utf-8-sig", "gb18030"):
