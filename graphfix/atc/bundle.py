@@ -30,6 +30,7 @@ from graphfix.graph import save
 from graphfix.graph.saving import external_files
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
+_CONFIG = "config"  # the folder of files that options name
 _LEVEL = 1  # weights hardly get smaller; higher levels only take longer
 
 
@@ -98,6 +99,9 @@ def _fill(root: Path, prepared: Prepared, seed: int) -> dict[str, Any]:
         "inputs": _put_arrays(root, "inputs", data.inputs),
         "outputs": _put_arrays(root, "outputs", data.outputs),
     }
+    for option, path in prepared.invocation.files.items():
+        (root / _CONFIG / option).mkdir(parents=True)
+        shutil.copyfile(path, root / _CONFIG / option / path.name)
     script = root / "convert.sh"
     script.write_text(_script(prepared), encoding="utf-8")
     script.chmod(0o755)
@@ -207,8 +211,13 @@ def compare_command(prepared: Prepared, has_inputs: bool) -> list[str]:
 
 def _script(prepared: Prepared) -> str:
     name = prepared.name
-    words = [f"--{key}={value}" for key, value in prepared.invocation.options.items()]
-    options = "".join(f" \\\n    {shlex.quote(w)}" for w in words)
+    files = prepared.invocation.files
+    options = ""
+    for key, value in prepared.invocation.options.items():
+        word = shlex.quote(f"--{key}={value}")
+        if key in files:
+            word = f'--{key}="$here/{_CONFIG}/"' + shlex.quote(f"{key}/{files[key].name}")
+        options += f" \\\n    {word}"
     file = shlex.quote(name)
     soc = prepared.wish.target.socs[0].name
     return f"""#!/bin/sh

@@ -217,7 +217,9 @@ def _attempt(
     try:
         if kit.remote:
             work.chmod(0o777)  # whoever runs atc there must be able to write
-        command = prepared.invocation.words(kit.command, place.seen(model), place.seen(work / name))
+        command = prepared.invocation.words(
+            kit.command, place.seen(model), place.seen(work / name), place.seen
+        )
         watcher.stage("atc", shlex.join(command))
         outcome = run_program(
             over_ssh(command, len(kit.command)),

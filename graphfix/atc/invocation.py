@@ -6,13 +6,15 @@ Every refusal names the code that ATC itself would print (CANN's atc options gui
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from graphfix.atc import checks
 from graphfix.atc.checks.view import ModelFacts
 from graphfix.atc.command import Fault, of_options
 from graphfix.atc.lint import describe
+from graphfix.atc.options import atc_options
 from graphfix.atc.shapes import (
     BATCH,
     DIMS,
@@ -102,9 +104,25 @@ class Invocation:
     shapes: Mapping[str, Dims]
     first: Mapping[str, Dims]
 
-    def words(self, command: Sequence[str], model: str, output: str) -> list[str]:
-        """Return the whole command as a list of words, nothing quoted."""
-        options = {"model": model, "output": output, **self.options}
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files of this machine that options name, such as --keep_dtype, by option."""
+        known = atc_options()
+        return {
+            name: Path(value)
+            for name, value in self.options.items()
+            if name in known and known[name].kind == "path" and Path(value).is_file()
+        }
+
+    def words(
+        self, command: Sequence[str], model: str, output: str, seen: Callable[[Path], str] = str
+    ) -> list[str]:
+        """Return the whole command as a list of words, nothing quoted.
+
+        `seen` tells what ATC calls a file of this machine.
+        """
+        files = {name: seen(path) for name, path in self.files.items()}
+        options = {"model": model, "output": output, **self.options, **files}
         return [*command, *(f"--{name}={value}" for name, value in options.items())]
 
 

@@ -116,6 +116,24 @@ def test_the_script_converts_from_any_folder(tmp_path: Path) -> None:
     assert not list((root / "out").glob("*.om")) and not list((root / "out").glob(".convert*"))
 
 
+def test_a_file_of_an_option_travels_along(tmp_path: Path) -> None:
+    keep = tmp_path / "my $keep's.cfg"
+    keep.write_text("/gelu\n")
+    made = prepared(tmp_path)
+    options = {**made.invocation.options, "log": "error", "keep_dtype": str(keep)}
+    made = replace(made, invocation=replace(made.invocation, options=options))
+    write_bundle(made, tmp_path / "b.tar")
+    root = unpack(tmp_path / "b.tar", tmp_path / "there")
+    keep.unlink()
+    inside = root / "config" / "keep_dtype" / keep.name
+    assert inside.read_text() == "/gelu\n"
+    echo = tmp_path / "echo"
+    echo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 1\n')
+    echo.chmod(0o755)
+    done = convert_sh(root, cwd=tmp_path, ATC=str(echo))
+    assert f"--keep_dtype={inside}" in done.stdout.splitlines()
+
+
 def _plain(tmp_path: Path) -> Path:
     wish = Wish(TARGET, Profiles({"a/b:x": (2, 3)}))
     path = write(gelu(), tmp_path / "it's.onnx")

@@ -231,7 +231,19 @@ def test_a_failing_fusion_pass_is_switched_off(
     switch = json.loads((tmp_path / "out" / "fusion_switch.cfg").read_text())
     assert switch["Switch"]["GraphFusion"] == {"ConvBnFusionPass": "off"}
     second = report(tmp_path)["attempts"][1]["command"]
-    assert any(w.startswith("--fusion_switch_file=") for w in second)
+    (word,) = [w for w in second if w.startswith("--fusion_switch_file=")]
+    # ATC runs in a folder of its own: a relative path would lead nowhere
+    path = Path(word.partition("=")[2])
+    assert path.is_absolute() and path.samefile(tmp_path / "out" / "fusion_switch.cfg")
+
+
+def test_a_file_of_an_option_is_found_from_the_folder_of_atc(
+    convert: Callable[..., Run], tmp_path: Path
+) -> None:
+    (tmp_path / "keep.cfg").write_text("relu_0\n")
+    convert("success", "--set", "keep_dtype=keep.cfg", "--set", "op_debug_level=0")
+    command = report(tmp_path)["attempts"][0]["command"]
+    assert f"--keep_dtype={tmp_path / 'keep.cfg'}" in command
 
 
 @pytest.mark.parametrize(
