@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench bench-fix bench-exports bench-nodes bench-preview bench-speed oracle docs guide-lint clean
+.PHONY: demo test test-slow lint bench bench-fix bench-exports bench-nodes bench-preview bench-speed oracle docs guide guide-lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
@@ -45,6 +45,11 @@ bench-fix: $(VENV)/.dev
 bench-nodes: $(VENV)/.dev
 	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
 	$(BIN)/python scripts/bench_fix.py $(CACHE)/oracle --node-tests
+
+# a guide's transformer (50,000 x 768) from PyTorch to a bundle for ATC, static and with profiles of
+# its length; each in one command, with the time of every stage
+guide: $(VENV)/.dev
+	$(BIN)/python scripts/guide.py $(CACHE)/guide
 
 # the commands of a guide and the known mistakes: what lint says, and the right command
 guide-lint: $(VENV)/.dev

@@ -26,6 +26,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import onnx
 import torch
+from simple_transformer import SimpleTransformer
 from torch import Tensor, nn
 
 OPSETS = "14,17,18,20,23"
@@ -57,22 +58,6 @@ class First(nn.Module):
         named = dict(zip(self.input_names, tensors, strict=True))
         found: Tensor = getattr(self.model(**named), self.output)
         return found
-
-
-class SimpleTransformer(nn.Module):
-    """Embedding, one self-attention and a projection to the vocabulary."""
-
-    def __init__(self, vocab_size: int, hidden_dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocab_size, hidden_dim)
-        self.attention = nn.MultiheadAttention(hidden_dim, num_heads, batch_first=True)
-        self.fc = nn.Linear(hidden_dim, vocab_size)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        x = self.embedding(input_ids)
-        mixed, _ = self.attention(x, x, x, attn_mask=attention_mask)
-        logits: Tensor = self.fc(mixed)
-        return logits
 
 
 class Cnn(nn.Module):

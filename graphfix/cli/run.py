@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from graphfix.graph import Model
 
 # of `graphfix export`, passed on as they are
-_OF_EXPORT = ("--input", "--dynamic", "--exporter", "--trust")
+_OF_EXPORT = ("--input", "--dynamic", "--output-names", "--exporter", "--trust")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "TorchScript or ExportedProgram file")  # fmt: skip
     add("--input", action="append", default=[], metavar="NAME=DTYPE[D,D]", help="of the export")
     add("--dynamic", action="append", default=[], metavar="NAME:AXIS=SYMBOL", help="of the export")
+    add("--output-names", default="", metavar="A,B", help="of the export")
     add("--exporter", metavar="NAME", help="of the export")
     add("--trust", action="store_true", help="of the export: load pickles")
     conversion.add_conversion(parser)
@@ -64,11 +66,11 @@ def run(options: argparse.Namespace) -> int:
     """Walk the whole road, print each stage, return the exit code."""
     conversion.check_options(options)
     clock = Clock()
-    spec, path = options.model, Path(options.model)
+    spec, path, exported = options.model, Path(options.model), None
     if path.suffix != ".onnx":
         path = options.output / f"{_name(spec)}.onnx"
         with clock.stage("export"):
-            _export(spec, path, options)
+            exported = _export(spec, path, options)
         options.model = str(path)
     from graphfix.analysis import check
     from graphfix.graph import load
@@ -90,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
             "spec": spec,
             "model": str(path),
             "stages": clock.stages,
+            "export": exported,
             "check": before.to_json(),
             "fix": prepared.fixed.to_json() if prepared.fixed is not None else None,
             "result": document,
@@ -130,8 +133,11 @@ def _name(spec: str) -> str:
     return Path(spec.rpartition(":")[2]).stem or "model"
 
 
-def _export(spec: str, path: Path, options: argparse.Namespace) -> None:
-    """Run `graphfix export` with the options that both commands have. Raises UsageError."""
+def _export(spec: str, path: Path, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Run `graphfix export` with the options that both commands have, and return its report.
+
+    Raises UsageError, and what the export raises.
+    """
     try:
         module = importlib.import_module("graphfix.cli.export")
     except ModuleNotFoundError:
@@ -143,12 +149,18 @@ def _export(spec: str, path: Path, options: argparse.Namespace) -> None:
     module.add_arguments(parser)
     known = {name for action in parser._actions for name in action.option_strings}
     words = [spec, "-o", str(path)]
-    for option in (*_OF_EXPORT, "--soc", "--cann", "--precision-mode"):
+    for option in (*_OF_EXPORT, "--soc", "--cann", "--precision-mode", "--op-support"):
         value = getattr(options, option[2:].replace("-", "_"))
         if option not in known or value in (None, False, "", []):
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [option] if one is True else [f"{option}={one}"]
-    code = module.run(parser.parse_args(words))
-    if not path.is_file():
-        raise UsageError(f"{spec}: graphfix export wrote no model (exit code {code}).")
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "export.json"
+        if "--report" in known:
+            words += ["--report", str(report)]
+        code = module.run(parser.parse_args(words))
+        if not path.is_file():
+            raise UsageError(f"{spec}: graphfix export wrote no model (exit code {code}).")
+        print()
+        return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None
