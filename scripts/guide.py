@@ -52,9 +52,10 @@ def main() -> int:
         if process.returncode == 0:
             report = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             stages = ", ".join(f"{s['stage']} {s['seconds']:.1f} s" for s in report["stages"])
+            cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss >> 10
             rows.append(
-                f"{name:9} {time.monotonic() - start:6.1f} s   {stages}; "
-                f"{usage.ru_utime + usage.ru_stime:.1f} s of CPU, peak {usage.ru_maxrss >> 10:,} MiB"
+                f"{name:9} {time.monotonic() - start:6.1f} s   {stages}; {cpu:.1f} s of CPU, peak "
+                f"{peak:,} MiB"
             )
         else:
             rows.append(f"{name:9} failed, exit code {process.returncode}")
