@@ -289,10 +289,11 @@ def memory(budget: int, side: int, length: int) -> None:
         path = Path(name) / "chain.onnx"
         onnx.save(proto, path)
         code = (
-            "import sys, resource\nfrom graphfix.comparison.compare import compare\n"
+            "import sys, re\nfrom graphfix.comparison.compare import compare\n"
             "r = compare(sys.argv[1], sys.argv[1], layers=True, memory=int(sys.argv[2]))\n"
-            "print(len(r.layers.layers), r.layers.chunks, "
-            "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            # ru_maxrss would be that of the process that started this one, if it had more
+            "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
+            "print(len(r.layers.layers), r.layers.chunks, peak)"
         )
         done = subprocess.run([sys.executable, "-c", code, str(path), str(budget)], check=True,
                               capture_output=True, text=True)  # fmt: skip

@@ -22,6 +22,8 @@ from graphfix.graph import Model, Node
 
 # of the error of the failing output
 _SHARE = 0.03
+# relative errors that rounding alone may leave
+_ROUNDING = 2e-6
 
 
 def bisect_layers(
@@ -58,6 +60,9 @@ def bisect_layers(
         if failing:
             worst = max(failing, key=lambda layer: layer.error)
             report.first = _search(a.model, worst, probe)
+            # a small error that grew on its way: search again for where it was small
+            while earlier := _grown_from(a.model, report.first, probe):
+                report.first = _search(a.model, earlier, probe)
     except RuntimeFailed as error:
         report.stopped = str(error)
     report.layers = [looked[pair.value.name] for pair in pairs if pair.value.name in looked]
@@ -86,6 +91,16 @@ def _search(model: Model, output: Layer, probe: Callable[[Sequence[str]], list[L
         else:
             low = middle
     return first
+
+
+def _grown_from(
+    model: Model, layer: Layer, probe: Callable[[Sequence[str]], list[Layer]]
+) -> Layer | None:
+    """Return the input of a layer's node that differs most, by more than rounding."""
+    producer = model.graph.values[layer.value].producer
+    sources = [name for name in producer.inputs if name] if producer is not None else []
+    found = max(probe(sources), key=lambda source: source.error, default=None)
+    return found if found is not None and found.error > _ROUNDING else None
 
 
 def _before(model: Model, value: str) -> list[Node]:

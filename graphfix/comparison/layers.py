@@ -68,14 +68,17 @@ class Layer:
 class LayerReport:
     """All layers that were compared, in topological order of the original.
 
-    `path` leads from the first diverging node to the output with the greatest error. `stopped` says
-    why not all was compared; what was stays. `healed` are values that differ without effect.
+    `path` leads from the first diverging node to the output with the greatest error. `begins` is
+    where the first divergence comes from, if a value before it differs within the tolerance.
+    `stopped` says why not all was compared; what was stays. `healed` are values that differ without
+    effect.
     """
 
     layers: list[Layer] = field(default_factory=list)
     unmatched: int = 0
     chunks: int = 0
     first: Layer | None = None
+    begins: Layer | None = None
     path: list[Layer] = field(default_factory=list)
     healed: list[Layer] = field(default_factory=list)
     method: str = "layers"
@@ -88,6 +91,7 @@ class LayerReport:
             "chunks": self.chunks,
             "unmatched": self.unmatched,
             "first": self.first.to_json() if self.first is not None else None,
+            "begins": self.begins.to_json() if self.begins is not None else None,
             "path": [layer.value for layer in self.path],
             "healed": [layer.value for layer in self.healed],
             "stopped": self.stopped,
@@ -157,7 +161,27 @@ def compare_layers(
     report.first = next((layer for layer in failing if layer.value not in gone), None)
     if report.first is not None:
         report.path = error_path(a.model, report)
+        rest = [layer for layer in report.layers if layer.value not in gone]
+        report.begins = _beginning(a.model, report.first, rest)
     return report
+
+
+def _beginning(model: Model, first: Layer, layers: Sequence[Layer]) -> Layer | None:
+    """Return the first layer of all that `first` comes from that differs at all."""
+    producer = model.graph.values[first.value].producer
+    stack = [producer] if producer is not None else []
+    seen = set(stack)
+    while stack:
+        for node in model.graph.predecessors(stack.pop()):
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    for layer in layers:
+        if layer.value != first.value and not layer.metrics.equal:
+            maker = model.graph.values[layer.value].producer
+            if maker in seen:
+                return layer
+    return None
 
 
 def _keep_worst(

@@ -136,6 +136,12 @@ def _layers(layers: LayerReport, style: str) -> list[str]:
     lines = [*(lines if layers.healed else wrap(f"{text}.")), "First divergence:"]
     other = f" ({first.other} there, by {first.by})" if first.other != first.value else ""
     lines += wrap(f"{first.node} ({first.op_type}){other}: {first.metrics.problem}", "  ", "  ")
+    if layers.begins is not None:
+        begins = layers.begins
+        lines += wrap(
+            f"It begins, within the tolerance, at {begins.node} ({begins.op_type}): max abs "
+            f"{_number(begins.metrics.max_abs)}", "  ", "  ",
+        )  # fmt: skip
     if len(layers.path) > 1:
         lines += ["", "The error on its way to the worst output (relative Euclidean):"]
         lines.append("  " + sparkline([layer.error for layer in layers.path]))

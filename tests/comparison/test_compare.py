@@ -154,6 +154,31 @@ def test_a_chain_of_fused_nodes_heals_as_a_whole() -> None:
     assert report.layers is not None and report.layers.first is not None
 
 
+def growing(alpha: str) -> onnx.ModelProto:
+    """A tiny value goes through a step that only carries it, and one that makes it large."""
+    return text_model(f"""g (float[2,3] x) => (float[2,3] y) {{
+        big = Constant<value_float = 100000.0>()
+        a = Neg(x)  b = LeakyRelu<alpha = {alpha}>(a)  c = Neg(b)  d = Mul(c, big)  y = Tanh(d)
+    }}""")
+
+
+@pytest.mark.parametrize("how", ["layers", "bisect"])
+def test_an_error_that_is_small_where_it_begins(
+    how: str, schema: jsonschema.Draft202012Validator
+) -> None:
+    inputs = {"x": np.linspace(0.1, 1, 6, dtype=np.float32).reshape(2, 3)}
+    report = compare(growing("0.000001"), growing("0.000002"), inputs=inputs, **{how: True})
+    layers = report.layers
+    assert layers is not None and layers.first is not None
+    if how == "bisect":
+        assert layers.first.value == "b"
+    else:
+        assert layers.first.value == "d" and layers.begins is not None
+        assert layers.begins.value == "b" and layers.begins.metrics.passed
+        assert "It begins, within the tolerance, at b (LeakyRelu)" in render(report)
+    valid(report, schema)
+
+
 def test_chunks_keep_under_the_budget() -> None:
     nodes = [
         helper.make_node("Relu", [f"v{i}" if i else "x"], [f"v{i + 1}"], f"n{i}") for i in range(40)
