@@ -160,7 +160,10 @@ def _remedy(report: Preview, command: str) -> list[str]:
     if len(keep.lines) > _LINES:
         lines.append(f"  ... and {len(keep.lines) - _LINES} more lines")
     lines += wrap(f"Write it: {command} --keep-dtype-out keep_dtype.cfg", "  ")
-    lines += wrap("Use it: atc ... --keep_dtype=keep_dtype.cfg", "  ")
+    lines += wrap(
+        "Use it: atc ... --keep_dtype=keep_dtype.cfg, or graphfix convert ... --set "
+        "keep_dtype=keep_dtype.cfg", "  ",
+    )  # fmt: skip
     if report.mixlist is not None:
         names = ", ".join(report.mixlist.document["black-list"]["to-add"])
         worst = max(report.mixlist.errors[o.name] for o in failing)

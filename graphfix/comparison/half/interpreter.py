@@ -478,10 +478,21 @@ def _is_embedded(held: Held) -> bool:
 
 def _kind(array: Any) -> Any:
     if isinstance(array, np.ndarray):
-        return array.dtype.str, array.ndim
+        return array.dtype.str, *_dims(array)
     if isinstance(array, list):
         return "sequence", _kind(array[0]) if array else None
     return None
+
+
+def _dims(array: np.ndarray) -> list[int | None]:
+    """Return open dims, so that nodes of other sizes share a session.
+
+    Where sizes have a meaning they are said: of empty tensors, and of lists of sizes or axes, which
+    ONNX's inference counts.
+    """
+    if array.ndim == 1 and array.dtype.kind == "i":
+        return [int(array.size)]
+    return [None if d else 0 for d in array.shape]
 
 
 def _port(name: str, array: Any) -> onnx.ValueInfoProto:
@@ -489,4 +500,4 @@ def _port(name: str, array: Any) -> onnx.ValueInfoProto:
         element = helper.np_dtype_to_tensor_dtype(array[0].dtype) if array else 1
         return helper.make_tensor_sequence_value_info(name, element, None)
     number = 8 if array.dtype.kind in "OUS" else helper.np_dtype_to_tensor_dtype(array.dtype)
-    return helper.make_tensor_value_info(name, number, [None] * array.ndim)
+    return helper.make_tensor_value_info(name, number, _dims(array))
