@@ -7,12 +7,11 @@ text that a web page or a word processor has spoiled. Nothing is expanded or run
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from graphfix.atc.options import atc_options
+from graphfix.atc.pages import OPTION, plain, spelled_out, unglued
 
 
 @dataclass(frozen=True)
@@ -56,23 +55,14 @@ class Command:
     spoiled: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
 
-_TYPOGRAPHIC = {
-    "“": '"', "”": '"', "„": '"', "‟": '"', "‘": "'", "’": "'", "：": ":", "，": ",", "；": ";",
-    "＝": "=", "\u00a0": " ", "\u3000": " ", "－": "-", "～": "~",
-}  # fmt: skip
-_DASH = re.compile(r"(?<!\S)[–—―]+-?(?=[A-Za-z])")
 _SIGNS = re.compile(r"\|\||&&|;;|[;&|()\n]")
-_FUSED = re.compile(r"(?<![A-Za-z0-9_./-])atc\s*(?=--[a-z]{2})|(?<=[^\x00-\x7f])atc\s*(?=--[a-z])"
-                    r"|(?<=[A-Za-z0-9])atc(?=--[a-z])")  # fmt: skip
-_NAMES = "|".join(sorted(atc_options(), key=len, reverse=True))
-_OPTION = re.compile(rf"--(?=(?:{_NAMES}|[a-z]+(?:_[a-z]+)+)(?:[=\s\\]|$))")
-_INNER_BACKSLASH = re.compile(r"(?<!\S)atc\b.*\S[ \t]*\\[ \t]*--[a-z]")
 _INNER = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|\$\((.*)\)|`([^`]*)`", re.DOTALL)
-_TEMPLATE = re.compile(r"\{[A-Za-z_][\w.]*\}")  # {name}: of an f-string, or ${name}
+_TEMPLATE = re.compile(r"\{[A-Za-z_][^{}]*\}")  # {name}: of an f-string, or ${name}
 # what follows a ; that was meant inside a value: name:1,3 or 32,64 or a name with its index
 _CONTINUES = re.compile(r"[\w./ -]*:[-\d,~\[\] ]*|\d+(?:[,;]\d+)*|[\w.]+:\w+")
 _NEXT = re.compile(r"\s+--?[a-z]|[ \t]*\\?\n")
 _LONGEST = 10_000  # of a $( )
+_PROGRAM = re.compile(r"(?:[^-].*/)?atc(?:\.bin)?|\$\{?ATC\w*\}?")
 _OPTION_WORD = re.compile(r"--?[a-z][a-z_0-9]+(=|$)")
 
 
@@ -81,11 +71,11 @@ def commands(text: str) -> list[Command]:
 
     A text that begins with an option is taken for the options of a command without its name.
     """
-    plain, foreign = _plain(_spelled_out(text))
-    plain, lines = _unfuse(plain)
-    found = _read(plain)
-    if not found and re.match(r"\s*--?[A-Za-z]", plain):
-        found = _read("atc " + plain.lstrip())
+    clean, foreign = plain(spelled_out(text))
+    clean, lines = unglued(clean)
+    found = _read(clean)
+    if not found and re.match(r"\s*--?[A-Za-z]", clean):
+        found = _read("atc " + clean.lstrip())
         for command in found:
             command.lead = []
     for command in found:
@@ -107,81 +97,6 @@ def commands(text: str) -> list[Command]:
 def _lines_of(command: Command) -> range:
     last = max((w.line for w in command.words), default=command.line)
     return range(command.line, last + 1)
-
-
-# ---------------------------------------------------------------------- spoiled text
-
-
-def _plain(text: str) -> tuple[str, dict[int, str]]:
-    """Return the text with typographic characters made plain, and which were on each line."""
-    foreign: dict[int, str] = {}
-    lines = text.split("\n")
-    for number, line in enumerate(lines, 1):
-        if line.lstrip().startswith("#"):
-            continue
-        made = "".join(_TYPOGRAPHIC.get(c, c) for c in line)
-        made = _DASH.sub("--", made)
-        if made != line:
-            marks = [c for c in line if c in _TYPOGRAPHIC or c in "–—―"]
-            foreign[number] = "".join(c for c in marks if not c.isspace()) or "special spaces"
-            lines[number - 1] = made
-    return "\n".join(lines), foreign
-
-
-def _unfuse(text: str) -> tuple[str, list[int]]:
-    """Part what a web page has glued together.
-
-    Returns the text, and for each of its lines the number of the line that it was, negative when
-    it was glued.
-    """
-    out: list[str] = []
-    numbers: list[int] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        glued = any(line.startswith("atc--", m.start()) for m in _FUSED.finditer(line))
-        if not glued and not _INNER_BACKSLASH.search(line):
-            out.append(line)
-            numbers.append(number)
-            continue
-        first, *pieces = _FUSED.split(line)
-        parted = [first, *(row for piece in pieces for row in f"atc {_part(piece)}".split("\n"))]
-        out += parted
-        numbers += [number, *[-number] * (len(parted) - 1)]
-    return "\n".join(out), numbers
-
-
-def _part(line: str) -> str:
-    """Return the options of one glued command, cut where other text begins."""
-    starts = [m.start() for m in _OPTION.finditer(line)]
-    if not starts:
-        return line
-    parts, rest = [], ""
-    for start, end in zip(starts, [*starts[1:], len(line)], strict=True):
-        piece = line[start:end].rstrip()
-        piece = re.sub(r"[ \t]*\\?[ \t]*$", "", piece) if end < len(line) else piece
-        kept = _end_of(piece)
-        parts.append(piece[:kept])
-        if end == len(line):
-            rest = piece[kept:]
-    tail = "\n" + ("" if rest.lstrip().startswith("#") else "# ") + rest.lstrip() if rest else ""
-    return " ".join(parts) + tail
-
-
-def _end_of(piece: str) -> int:
-    """Return where the value of a glued option ends."""
-    name, equals, value = piece.partition("=")
-    if not equals:
-        return len(piece)
-    start = len(name) + 1
-    if value.startswith(('"', "'")):
-        closing = value.find(value[0], 1)
-        return len(piece) if closing < 0 else start + closing + 1
-    option = atc_options().get(name.lstrip("-"))
-    for known in sorted(option.values if option else (), key=len, reverse=True):
-        rest = value[len(known) :]
-        if value.startswith(known) and re.match(r"echo|cd|python|import|[A-Z#]|[^\x00-\x7f]", rest):
-            return start + len(known)
-    foreign = re.search(r"[#\s]|[^\x00-\x7f]", value)
-    return start + foreign.start() if foreign else len(piece)
 
 
 # ---------------------------------------------------------------------- words and commands
@@ -242,7 +157,7 @@ def _word(text: str, start: int, line: int) -> Word:
                 out.append(char)
                 continue
             quote = ""
-            if _OPTION.match(text, at):
+            if OPTION.match(text, at):
                 break  # "1,3"--output=m: the space between two options is missing
         elif char in "\"'":
             quote = char
@@ -363,7 +278,7 @@ def _note_semicolon(command: Command, sign: str, lost: list[Word]) -> None:
 def _atc_at(words: list[Word]) -> int | None:
     """Return which word is the program atc, None when none is."""
     for index, word in enumerate(words):
-        if re.fullmatch(r"(?:.*/)?atc(?:\.bin)?", word.text) and not word.text.startswith("-"):
+        if _PROGRAM.fullmatch(word.text):
             following = words[index + 1].text if index + 1 < len(words) else ""
             if index == 0 or (
                 re.match(r"-|\$|\w+=|[A-Za-z_]+$", following)
@@ -417,15 +332,5 @@ def _inside(word: Word, depth: int) -> list[Command]:
     texts = [next(t for t in groups if t) for groups in _INNER.findall(word.raw) if any(groups)]
     if re.match(r"\w+=\"", word.raw):  # cmd="atc --input_shape="x:1" ...", quotes inside quotes
         texts = [word.text.partition("=")[2]]
+    texts = [re.sub(r'\\(["$`\\])', r"\1", t) for t in texts]
     return [c for t in texts for c in _read(t, depth + 1, word.line - 1)]
-
-
-def _spelled_out(text: str) -> str:
-    """Return the text with ["atc", "--model=x"] of a Python source written as a shell would."""
-
-    def command(found: re.Match[str]) -> str:
-        items = re.findall(r"f?\"([^\"]*)\"|f?'([^']*)'|([A-Za-z_][\w.()]*)", found.group(1))
-        words = [shlex.quote(a or b) if a or b else f"${c}" for a, b, c in items]
-        return "\n" * (1 + found.group().count("\n")) + "atc " + " ".join(words) + "\n"
-
-    return re.sub(r"[^\n]*\[\s*[\"']atc[\"']\s*,([^\]]*)\][^\n]*", command, text)

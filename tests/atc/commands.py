@@ -294,6 +294,14 @@ RIGHT: list[str] = [
     'os.system("atc --model=m.onnx --framework=5 --output=m --soc_version=Ascend310P3")',
     'subprocess.run(["atc", f"--model={path}", "--framework=5", "--output=m",\n'
     '                "--soc_version=Ascend310P3"])',
+    'import os\ncommand = [\n    "atc", "--model=" + path,\n    "--framework=5",  # ONNX\n'
+    '    f"--output={folder / name}",\n    f"--soc_version={chip[0]}",\n]\nrun(command)',
+    'def build():\n    return (\n        f"atc --model=\'{path}\' "\n        f"--framework=5 "\n'
+    '        f"--output={name} --input_shape=\\"{shapes}\\" "\n'
+    '        f"--soc_version={chip}"\n    )',
+    '"$ATC" --model=m.onnx --framework=5 --output=m --soc_version=Ascend310P3',
+    'text = """\natc --model=m.onnx --framework=5 \\\\\n'
+    '    --output=m --soc_version=Ascend310P3\n"""',
     "# atc needs set_env.sh\npip install atc-tools\ncd atc && ls\nwhich atc\n" + M,
     f'{M} --input_shape="x:1,3"  # float32 inputs, half inside',
     f"{M}\n\n# fp32 accuracy is checked below\npython compare.py --model=m.onnx",
