@@ -154,6 +154,9 @@ class TomlRule(Rule):
             if form.before.root.key != root:
                 continue
             problem = form.before.unfed(feeders)
+            # neither an initializer nor a Constant feeds it
+            if form.constant_input is not None and not {"", "Constant"} & set(feeders):
+                problem = problem or f"{form.constant_input} is no small constant"
             if problem is None:
                 return None
             reason = reason or problem
