@@ -68,7 +68,10 @@ def true_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     source.CopyFrom(proto)
     source.ir_version = max(source.ir_version, 8)  # older ones want weights among the inputs
     del source.graph.value_info[:]  # stale types would be converted, too
-    own = {id_of(n) for g in graphs(source.graph) for n in g.node}
+    nodes = [n for g in graphs(source.graph) for n in g.node]
+    own = {id_of(n) for n in nodes}
+    for number, node in enumerate(nodes):
+        node.name = f"node_{number}"  # the converter tells nodes apart by name alone
     for block in ([], None):  # with nothing left in float32, else with the converter's list
         copy = onnx.ModelProto()
         copy.CopyFrom(source)
@@ -100,7 +103,11 @@ def id_of(node: onnx.NodeProto) -> tuple[str, ...]:
 
 
 def mend(half: onnx.ModelProto, own: set[tuple[str, ...]]) -> None:
-    """Mend what the converter forgets: the model's own casts to float32, and double names."""
+    """Mend what the converter forgets.
+
+    The model's own casts to float32, the value of ConstantOfShape, outputs that are used inside,
+    double names.
+    """
     names: dict[str, int] = {}
     for graph in graphs(half.graph):
         given: set[str] = set()
@@ -121,6 +128,21 @@ def mend(half: onnx.ModelProto, own: set[tuple[str, ...]]) -> None:
                 for attribute in node.attribute:
                     if attribute.name == "to" and attribute.i == SINGLE:
                         attribute.i = HALF
+            if node.op_type == "ConstantOfShape":
+                tensors = [a.t for a in node.attribute if a.name == "value"]
+                value = numpy_helper.to_array(tensors[0]) if tensors else np.zeros(1, np.float32)
+                if value.dtype == np.float32:
+                    del node.attribute[:]
+                    tensor = numpy_helper.from_array(value.astype(np.float16))
+                    node.attribute.append(helper.make_attribute("value", tensor))
+        outputs = {o.name for o in graph.output}
+        inside = {
+            n.output[0]: n.input[0] for n in graph.node
+            if n.op_type == "Cast" and n.output[0] in outputs and id_of(n) not in own
+        }  # fmt: skip
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                node.input[index] = inside.get(name, name)
         # types that it wrote before the casts were mended
         del graph.value_info[:]
 
