@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from graphfix.errors import GraphfixError
 from graphfix.frameworks.loading import Loaded, in_words
 from graphfix.frameworks.request import TORCHSCRIPT
 from graphfix.frameworks.samples import Sample, tensors
-from graphfix.frameworks.source import EXPORTED_PROGRAM
+from graphfix.frameworks.source import EXPORTED_PROGRAM, TORCHSCRIPT_FILE
 from graphfix.graph.tensors import external_reference, tensors_of
 
 # one file up to here; protobuf ends at 2 GiB, and the graph needs room as well
@@ -64,11 +65,11 @@ def _export(
     if loaded.kind != EXPORTED_PROGRAM:
         options["input_names"] = list(feeds)
     arguments = tuple(feeds.values())
-    if loaded.by_name:
-        arguments, options["kwargs"] = (), feeds
     if exporter == TORCHSCRIPT:
         options |= {"dynamo": False, "dynamic_axes": axes or None}
     else:
+        if loaded.by_name:
+            arguments, options["kwargs"] = (), feeds
         options |= {
             "dynamo": True,
             "verbose": False,
@@ -80,8 +81,27 @@ def _export(
                 for name in feeds
             }
             options["dynamic_shapes"] = shapes if loaded.by_name else _by_position(loaded, shapes)
-    with torch.no_grad():
+    with torch.no_grad(), _positional(loaded) if exporter == TORCHSCRIPT else nullcontext():
         torch.onnx.export(loaded.exported, arguments, str(path), **options)
+
+
+@contextmanager
+def _positional(loaded: Loaded) -> Iterator[None]:
+    """Let forward take exactly the given inputs, in their order.
+
+    The TorchScript exporter would make inputs of the other parameters' defaults, or pass some
+    twice.
+    """
+    module, by_name = loaded.module, loaded.by_name and loaded.kind != TORCHSCRIPT_FILE
+    names = [i.name for i in loaded.inputs]
+    forward = module.forward
+    if by_name:
+        module.forward = lambda *tensors: forward(**dict(zip(names, tensors, strict=True)))
+    try:
+        yield
+    finally:
+        if by_name:
+            del module.forward
 
 
 def _by_position(loaded: Loaded, shapes: Mapping[str, Any]) -> tuple[Any, ...]:

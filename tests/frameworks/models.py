@@ -131,3 +131,13 @@ def on_meta() -> nn.Module:
 def asks() -> nn.Module:
     input("name? ")
     return Tiny()
+
+
+class Options(nn.Module):
+    """Parameters with defaults around an input, as forward has them in transformers."""
+
+    def forward(
+        self, x: Tensor, keep: int = 0, twice: bool = True, mask: Tensor | None = None, **more: Any
+    ) -> Tensor:
+        x = x[:, keep:] * (2 if twice else 1)
+        return x if mask is None else x * mask

@@ -107,6 +107,17 @@ def test_optional_inputs_go_by_name(
     assert [o.name for o in graph.output] == ["a", "b"]
 
 
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_defaults_do_not_become_inputs(
+    export: Callable[..., Run], tmp_path: Path, exporter: str
+) -> None:
+    done = export("Options", "--input", "x=float32[1,6]", "--input", "mask=float32[1,6]",
+                  "--exporter", exporter, "--opset", "18")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert [i.name for i in graph.input] == ["x", "mask"]
+
+
 def test_own_names_go_by_position(export: Callable[..., Run], tmp_path: Path) -> None:
     done = export("Anything", "--input", "a=float32[3,2]", "--input", "b=float32[2]",
                   "--dynamic", "a:0=n", "--exporter", "dynamo", "--opset", "18")  # fmt: skip
