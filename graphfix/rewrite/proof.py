@@ -24,7 +24,7 @@ from graphfix.rewrite.island import Boundary, Island
 from graphfix.rewrite.rule import Exactness
 
 # symbolic and unknown dims are bound to these, one after the other
-_SIZES = (3, 2)
+_SIZES = (3, 2, 1, 0)
 # islands with larger inputs are run on one random sample only
 _MANY_ELEMENTS = 1 << 20
 _HUGE_ELEMENTS = 1 << 26
@@ -194,6 +194,8 @@ def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
     seed = zlib.crc32(island.key)
     decides = _decides_shapes(island)
     for round_, size in enumerate(_SIZES):
+        if size == 0 and not _bears_emptiness(island):
+            return
         if any(p.shape is None for p in island.inputs):
             return  # an unknown rank: nothing can be made up for it
         shapes = bind(island.inputs, {}, size)
@@ -214,6 +216,26 @@ def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
                 }
         if not is_open(island.inputs):
             return
+
+
+def _bears_emptiness(island: Island) -> bool:
+    """Whether both sites are made of operators alone that no engine dies of when a dim is 0."""
+    return all(
+        node.op_type in _BEAR_EMPTINESS
+        for model in (island.before, island.after)
+        for node in model.graph.node
+    )
+
+
+# ONNX Runtime ends the whole process on an empty GRU; these only compute or move elements
+_BEAR_EMPTINESS = frozenset({
+    "Abs", "Add", "And", "Cast", "Ceil", "Celu", "Clip", "Concat", "Constant", "Div", "Elu",
+    "Equal", "Erf", "Exp", "Expand", "Floor", "Gather", "Gelu", "Greater", "HardSigmoid",
+    "HardSwish", "Identity", "LeakyRelu", "Less", "Log", "Max", "Mean", "Min", "Mish", "Mul",
+    "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Reshape", "Selu", "Shape", "Sigmoid",
+    "Sign", "Size", "Slice", "Softplus", "Softsign", "Sqrt", "Squeeze", "Sub", "Sum", "Swish",
+    "Tanh", "Tile", "Transpose", "Unsqueeze", "Where",
+})  # fmt: skip
 
 
 def _decides_shapes(island: Island) -> bool:
