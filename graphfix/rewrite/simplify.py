@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from graphfix.errors import UsageError
-from graphfix.graph import Model, load
+from graphfix.graph import Model, load, save
+from graphfix.graph.saving import external_files
 from graphfix.rewrite.whole import compare_models
 
 # onnxsim keeps several copies of the model in memory (8 GB for one of 1.5 GB, measured)
@@ -37,11 +38,12 @@ def simplify(model: Model, seconds: int = _SECONDS) -> tuple[Model, str]:
             "--simplify: onnxsim is not installed. Install it with: pip install "
             "'graphfix[simplify]'."
         )
-    if model.byte_size > _MAX_BYTES:
+    weights = sum(file.stat().st_size for file in external_files(model) if file.is_file())
+    if model.byte_size + weights > _MAX_BYTES:
         return model, f"onnxsim left out: the model is larger than {_MAX_BYTES >> 20} MiB"
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        before.write_bytes(model.to_proto().SerializeToString())
+        save(model, before)  # with its external weights
         command = [sys.executable, "-c", _PROGRAM, str(before), str(after)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
