@@ -38,7 +38,7 @@ OPSETS = range(7, 24)
 WORKERS = 2
 EFFECTS = ("rejected", "miscompiled")
 CHANGED = ("crash", "changed", "no longer runs")  # what must never happen
-# greatest error, relative to max(1, |value|, a hundredth of the largest one), that counts as equal
+# greatest error, relative to max(1, |value|, a tenth of the largest one), that counts as equal
 LIMITS = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 MOST_SAMPLES = 8
 MOST_MEMORY = 12 << 30  # address space of a worker, in bytes
@@ -335,7 +335,7 @@ def distance(want: Any, have: Any) -> tuple[str | None, float, float]:
         absolute = np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf))
         sizes = np.nan_to_num(np.abs(a), posinf=0.0)
         # where large values cancel, their own rounding is left over
-        least = max(1.0, float(sizes.max(initial=0.0)) / 100)
+        least = max(1.0, float(sizes.max(initial=0.0)) / 10)
         relative = np.where(same, 0.0, absolute / np.maximum(least, sizes))
     if not relative.size:
         return None, 0.0, 0.0

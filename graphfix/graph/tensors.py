@@ -34,6 +34,10 @@ class ExternalReference:
         return bool(self.location) and ".." not in posix.parts and ".." not in windows.parts
 
 
+# elements of a sparse tensor that is written out
+MOST_DENSE = 1 << 26
+
+
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether the tensor's data lies in another file."""
     return bool(tensor.data_location == _EXTERNAL)
@@ -107,6 +111,26 @@ def _to_array(tensor: onnx.TensorProto) -> np.ndarray | None:
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
     return array
+
+
+def dense_array(tensor: onnx.SparseTensorProto) -> np.ndarray | None:
+    """Return a sparse tensor with its zeros; None when it does not fit itself or is too large.
+
+    Its indices are positions in the flattened tensor, or one row of coordinates for each value.
+    """
+    shape = tuple(tensor.dims)
+    values, indices = _to_array(tensor.values), _to_array(tensor.indices)
+    if values is None or indices is None or math.prod(shape) > MOST_DENSE:
+        return None
+    dense = np.zeros(shape, values.dtype)
+    try:
+        if indices.ndim == 2:
+            dense[tuple(indices.T)] = values
+        else:
+            dense.reshape(-1)[indices] = values
+    except (IndexError, ValueError):
+        return None
+    return dense
 
 
 def tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -19,7 +19,7 @@ from graphfix.rewrite.opset import Plan, convert, plan
 from graphfix.rewrite.registry import own_rules
 from graphfix.rewrite.remains import Remains, what_remains
 from graphfix.rewrite.rule import Exactness, Rule
-from graphfix.rewrite.tidy import tidy
+from graphfix.rewrite.tidy import densify, sparse_count, tidy
 from graphfix.rewrite.whole import WholeProof, compare_models
 from graphfix.support import Tables, Target
 
@@ -118,7 +118,8 @@ def fix(
     before = check(loaded, target, shapes=shapes, tables=tables)
     chosen = list(rules if rules is not None else (r for r in own_rules() if not r.optional))
     may_edit = in_place or not isinstance(model, (Model, onnx.ModelProto))
-    if may_edit and not shapes and not loaded.proto.functions:
+    is_plain = not loaded.proto.functions and not sparse_count(loaded.proto)
+    if may_edit and not shapes and is_plain:
         original = _Original(_copy(loaded.proto), loaded.path)
         work = loaded
         work.proto.ir_version = _ir_version(work.proto)
@@ -207,6 +208,7 @@ def _rewrite(original: _Original, work: Model, settings: _Settings) -> _Done:
         settle(work)
         infer(work)  # what was folded may tell shapes, and they let more be folded
     tidied = tidy(work)
+    tidied["tidy/dense_constants"] = sparse_count(original.proto) - sparse_count(work.proto)
     settle(work)
     _state_output_shapes(work)
     refresh(work)
@@ -266,10 +268,11 @@ class _Original:
     path: Path | None
 
     def to_edit(self, shapes: Mapping[str, tuple[int, ...]] | None) -> Model:
-        """Return a copy to work on, with functions inlined and bound shapes written in."""
+        """Return a copy to work on: functions inlined, constants dense, bound shapes written."""
         proto = _copy(self.proto)
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
+        densify(proto)
         for info in proto.graph.input:
             if shapes and info.name in shapes:
                 dims = info.type.tensor_type.shape

@@ -8,19 +8,72 @@ node's operator, attributes or operands, so there is nothing to prove numericall
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import onnx
+import onnx.helper
+import onnx.numpy_helper
 
 from graphfix.analysis.findings import Namer
 from graphfix.graph import Graph, Model
+from graphfix.graph.tensors import dense_array
 
 RULES = (
+    "tidy/dense_constants",
     "tidy/unique_names",
     "tidy/name_skipped_outputs",
     "tidy/opset_imports",
     "tidy/branch_outputs",
     "tidy/unused_constants",
 )
+
+
+def densify(proto: onnx.ModelProto) -> None:
+    """Write the zeros of sparse constants out, in place: the parser reads no sparse tensors."""
+    for graph in _graphs_of(proto.graph):
+        kept = []
+        for sparse in graph.sparse_initializer:
+            dense = dense_array(sparse)
+            if dense is None:
+                kept.append(sparse.SerializeToString())
+            else:
+                name = sparse.values.name
+                graph.initializer.append(onnx.numpy_helper.from_array(dense, name))
+        if len(kept) < len(graph.sparse_initializer):
+            del graph.sparse_initializer[:]
+            graph.sparse_initializer.extend(map(onnx.SparseTensorProto.FromString, kept))
+        for attribute in _sparse_values(graph):
+            dense = dense_array(attribute.sparse_tensor)
+            if dense is not None:
+                attribute.CopyFrom(
+                    onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(dense))
+                )
+
+
+def sparse_count(proto: onnx.ModelProto) -> int:
+    """Return how many sparse constants a model has, branches included."""
+    return sum(
+        len(graph.sparse_initializer) + len(_sparse_values(graph))
+        for graph in _graphs_of(proto.graph)
+    )
+
+
+def _sparse_values(graph: onnx.GraphProto) -> list[onnx.AttributeProto]:
+    return [
+        attribute
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "sparse_value"
+    ]
+
+
+def _graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs_of(attribute.g)
 
 
 def tidy(model: Model) -> Counter[str]:

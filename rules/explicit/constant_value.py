@@ -3,7 +3,7 @@
 Why       A Constant with value_int, value_floats or the like becomes an empty tensor.
 Rewrites  value_int, value_ints -> int64; value_float, value_floats -> float32. The constant
           becomes an initializer.
-Leaves    A Constant with value; strings; sparse_value, of which nothing runs the proof.
+Leaves    A Constant with value; strings; sparse_value, which is written out beforehand.
 Exact     exact.
 Source    ge: parser/parser/onnx/onnx_constant_parser.cc; ONNX operator schema Constant-13.
 """

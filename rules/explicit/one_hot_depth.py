@@ -55,9 +55,9 @@ class OneHotDepth(Rule):
             opset=11,
         ),
         Example(
-            "g (float[N,3] i) => (float[N,5,3] y) <int64 d = {5}, float[2] v = {0.0, 1.0}>"
+            "g (int32[N,3] i) => (float[N,5,3] y) <int64 d = {5}, float[2] v = {0.0, 1.0}>"
             " { y = OneHot<axis = 1>(i, d, v) }",
-            after="g (float[N,3] i) => (float[N,5,3] y) <float d = {5.0},"
+            after="g (int32[N,3] i) => (float[N,5,3] y) <int32 d = {5},"
             " float[2] v = {0.0, 1.0}> { y = OneHot<axis = 1>(i, d, v) }",
         ),
         Example(

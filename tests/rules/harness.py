@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 import onnx.parser
 import onnxruntime
+from onnx.reference import ReferenceEvaluator
 
 from graphfix.comparison.inputs import random_input
-from graphfix.graph import Model, infer
+from graphfix.comparison.runtimes import Port
+from graphfix.graph import Model, dtypes, infer
 from graphfix.rewrite.engine import Engine
 from graphfix.rewrite.opset import Plan, convert
+from graphfix.rewrite.proof import difference
 from graphfix.rewrite.rule import Example, NearMiss, Rule
 from graphfix.rewrite.whole import WholeProof, compare_models
 from graphfix.support import Tables, Target
@@ -92,34 +95,68 @@ def canonical(proto: onnx.ModelProto) -> str:
     return "\n".join(lines)
 
 
-def runs(proto: onnx.ModelProto) -> bool:
-    """Whether ONNX Runtime runs the model at all: what it cannot run proves nothing."""
+Run = Callable[[dict[str, np.ndarray]], list]
+
+
+def runner(proto: onnx.ModelProto) -> Run | None:
+    """Return what runs a valid model: ONNX Runtime, or onnx's reference evaluator; else None."""
     try:
         onnx.checker.check_model(proto, full_check=True)
+    except Exception:
+        return None
+    try:
         session = onnxruntime.InferenceSession(
             proto.SerializeToString(), providers=["CPUExecutionProvider"]
         )
-        model = Model(proto)
-        infer(model)
-        rng = np.random.default_rng(0)
-        feed = {}
-        for name in (i.name for i in session.get_inputs()):
-            value = model.graph.values[name]
-            from graphfix.comparison.runtimes import Port
-
-            shape = tuple(d if isinstance(d, int) else 2 for d in value.shape or ())
-            feed[name] = random_input(rng, Port(name, value.dtype, shape), shape)
-        session.run(None, feed)
+        session.run(None, made_up(proto))
+        return lambda feed: session.run(None, feed)
     except Exception:
-        return False
-    return True
+        pass
+    try:
+        evaluator = ReferenceEvaluator(proto)
+        evaluator.run(None, made_up(proto))
+        return lambda feed: evaluator.run(None, feed)
+    except Exception:
+        return None
+
+
+def made_up(proto: onnx.ModelProto, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return random inputs; open dims are 2."""
+    model = Model(copy.deepcopy(proto))
+    infer(model)
+    rng = np.random.default_rng(seed)
+    constants = {t.name for t in proto.graph.initializer}
+    feed = {}
+    for name in (i.name for i in proto.graph.input if i.name not in constants):
+        value = model.graph.values[name]
+        shape = tuple(d if isinstance(d, int) else 2 for d in value.shape or ())
+        feed[name] = random_input(rng, Port(name, value.dtype, shape), shape)
+    return feed
+
+
+def runs(proto: onnx.ModelProto) -> bool:
+    """Whether any engine runs the model: what none can run proves nothing."""
+    return runner(proto) is not None
 
 
 def same(before: onnx.ModelProto, after: onnx.ModelProto, rule: Rule) -> WholeProof:
     a, b = Model(before), Model(after)
     infer(a)
     infer(b)
-    return compare_models(a, b, max(rule.tolerance * 20, 1e-5))
+    limit = max(rule.tolerance * 20, 1e-5)
+    proof = compare_models(a, b, limit)
+    if proof.ok is not None:
+        return proof
+    first, second = runner(before), runner(after)
+    if first is None or second is None:
+        return WholeProof(False, "the rewritten model does not run", 0)
+    for seed in range(4):
+        feed = made_up(before, seed)
+        for want, have in zip(first(feed), second(feed), strict=True):
+            problem, _ = difference(want, have, rule.exactness, limit)
+            if problem is not None:
+                return WholeProof(False, problem, seed)
+    return WholeProof(True, "equal", 4)
 
 
 # ---------------------------------------------------------------------- hostile variants
@@ -177,21 +214,21 @@ def typed(proto: onnx.ModelProto) -> onnx.ModelProto:
     for info in proto.graph.output:
         value = model.graph.values.get(info.name)
         if not info.HasField("type") and value is not None and value.dtype is not None:
-            number = {
-                v: k for k, v in __import__("graphfix.graph.dtypes", fromlist=["x"]).NAMES.items()
-            }[value.dtype]
+            number = dtypes.NUMBERS[value.dtype]
             info.CopyFrom(onnx.helper.make_tensor_value_info(info.name, number, value.shape))
     return proto
 
 
 def twice(base: onnx.ModelProto) -> onnx.ModelProto | None:
     """Apply the example's nodes to their own first output, where the types allow it."""
-    if len(base.graph.input) != 1 or len(base.graph.output) != 1:
+    if len(base.graph.output) != 1:
         return None
     proto = copy.deepcopy(base)
-    source, result = proto.graph.input[0].name, proto.graph.output[0].name
-    if proto.graph.input[0].type != proto.graph.output[0].type:
+    result = proto.graph.output[0].name
+    alike = [i.name for i in proto.graph.input if i.type == proto.graph.output[0].type]
+    if not alike or any(a.HasField("g") for n in proto.graph.node for a in n.attribute):
         return None
+    source = alike[0]
     made = {o for n in base.graph.node for o in n.output}
     for node in base.graph.node:
         again = proto.graph.node.add()
@@ -214,11 +251,17 @@ def unnamed(base: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+COMMUTATIVE = (
+    "Add", "Mul", "Max", "Min", "Sum", "Mean", "Equal", "And", "Or", "Xor", "BitwiseAnd",
+    "BitwiseOr", "BitwiseXor",
+)  # fmt: skip
+
+
 def swapped(base: onnx.ModelProto) -> onnx.ModelProto | None:
     proto = copy.deepcopy(base)
     found = False
     for node in proto.graph.node:
-        if node.op_type in ("Add", "Mul") and len(node.input) == 2:
+        if node.op_type in COMMUTATIVE and len(node.input) == 2:
             node.input[:] = [node.input[1], node.input[0]]
             found = True
     return proto if found else None

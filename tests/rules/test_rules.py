@@ -29,6 +29,12 @@ def test_has_a_page_examples_and_near_misses(rule: Rule) -> None:
     assert any(isinstance(c, NearMiss) for c in rule.examples)
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
+def test_no_case_is_there_twice(rule: Rule) -> None:
+    seen = [("".join(c.before.split()), c.opset, c.target) for c in rule.examples]
+    assert len(set(seen)) == len(seen)
+
+
 @pytest.mark.parametrize(("rule", "example"), cases(Example))
 def test_example_fires_and_gives_after(rule: Rule, example: Example) -> None:
     before = h.parse(example.before, example.opset)
