@@ -504,3 +504,80 @@ def test_a_file_that_atc_refuses_is_told() -> None:
     report = look(proto)
     assert "graphfix fix" in str(report.refused) and report.counts["assumed"] == 1
     assert report.outputs[0].error > 0
+
+
+# ---------------------------------------------------------------------- against a true half run
+
+
+ENCODER = """g (float[2,8,32] x, float[32,32] q, float[32,32] k, float[32,32] v) =>
+    (float[2,8,32] y) {
+    half = Constant<value = float {0.5}>()
+    one = Constant<value = float {1.0}>()
+    root = Constant<value = float {1.41421356}>()
+    eps = Constant<value = float {1e-5}>()
+    a = MatMul(x, q)  b = MatMul(x, k)  c = MatMul(x, v)
+    bt = Transpose<perm = [0,2,1]>(b)
+    scores = MatMul(a, bt)
+    weights = Softmax(scores)
+    mixed = MatMul(weights, c)
+    sum = Add(mixed, x)
+    mean = ReduceMean<axes = [-1]>(sum)
+    centred = Sub(sum, mean)
+    square = Mul(centred, centred)
+    var = ReduceMean<axes = [-1]>(square)
+    spread = Add(var, eps)
+    sd = Sqrt(spread)
+    norm = Div(centred, sd)
+    u = Div(norm, root)  e = Erf(u)  gate = Add(e, one)  h = Mul(norm, gate)  y = Mul(h, half)
+}"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_true_half_run_is_of_the_same_size(seed: int) -> None:
+    """onnxconverter-common writes the model in float16, ONNX Runtime computes it node by node.
+
+    In one session it would stay in float32 from one node without a float16 kernel to the next.
+    """
+    from onnxconverter_common import float16
+
+    from graphfix.comparison.half.experiment import output_error
+    from graphfix.comparison.half.forms import Plan
+    from graphfix.comparison.half.interpreter import Interpreter
+    from graphfix.comparison.half.rounding import Rounding
+    from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
+
+    proto = text(ENCODER)
+    rng = np.random.default_rng(seed)
+    feeds = {"x": rng.normal(size=(2, 8, 32)).astype(np.float32)}
+    feeds |= {n: rng.normal(0, 32**-0.5, (32, 32)).astype(np.float32) for n in "qkv"}
+    predicted = look(proto, soc=None, inputs=feeds, search_runs=0).outputs[0].error
+    wanted = OnnxRuntime(Model(proto)).run(feeds)["y"]
+    half = float16.convert_float_to_float16(
+        proto, min_positive_val=6e-8, max_finite_val=65504.0, keep_io_types=True, op_block_list=[]
+    )
+    run = Interpreter(Model(half), Rounding(), 1 << 30).run(feeds, Plan({}))
+    true = output_error(wanted, run.outputs["y"])
+    assert 2e-4 < true < 1e-2 and 0.3 < predicted / true < 3
+
+
+def test_an_epsilon_in_every_block_is_kept_in_every_block() -> None:
+    blocks = []
+    for i in range(3):
+        blocks.append(f"""
+            m{i} = ReduceMean<axes = [-1]>(x{i})  c{i} = Sub(x{i}, m{i})
+            s{i} = Mul(c{i}, c{i})  v{i} = ReduceMean<axes = [-1]>(s{i})
+            p{i} = Add(v{i}, eps)  d{i} = Sqrt(p{i})  n{i} = Div(c{i}, d{i})
+            w{i} = Mul(n{i}, small)  x{i + 1} = Tanh(w{i})""")
+    proto = text(f"""g (float[4,16] x) => (float[4,16] y) {{
+        eps = Constant<value = float {{1e-12}}>()  small = Constant<value = float {{0.0001}}>()
+        x0 = Mul(x, small) {"".join(blocks)}
+        y = Div(x3, small)
+    }}""")
+    report = look(proto)
+    assert report.outputs[0].error > 1000  # c / 0 is infinite, and its Tanh 1
+    named_nodes = {node for kind, node in kinds(report) if kind == "underflow"}
+    assert {"n_p0", "n_p1", "n_p2"} <= named_nodes
+    kept = set(lines(report))
+    assert all(any(n.endswith(str(i)) for n in kept) for i in range(3))
+    assert kept < {n.name for n in proto.graph.node} and len(kept) <= 18
+    as_predicted(proto, report)
