@@ -37,7 +37,8 @@ from tabulate import tabulate
 from graphfix.comparison.half.experiment import errors_of
 from graphfix.comparison.half.forms import Plan
 from graphfix.comparison.half.interpreter import Interpreter
-from graphfix.comparison.half.preview import Preview, preview_fp16
+from graphfix.comparison.half.preview import preview_fp16
+from graphfix.comparison.half.result import Preview
 from graphfix.comparison.half.rounding import Rounding
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime, new_session
 from graphfix.comparison.sides import open_side, samples_for

@@ -6,7 +6,7 @@ import math
 
 from tabulate import tabulate
 
-from graphfix.comparison.half.preview import Culprit, HalfOutput, Preview
+from graphfix.comparison.half.result import Culprit, HalfOutput, Preview
 from graphfix.report.compare import count, shorten, wrap
 
 _ROWS = 15

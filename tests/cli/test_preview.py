@@ -109,6 +109,7 @@ def test_markdown_and_config(main: Callable, models: Path) -> None:
         (["good.onnx", "--preview", "fp16", "--keep-dtype-out", "good.onnx"], "is an input"),
         (["good.onnx", "--preview", "fp16", "--shape", "x=3,3"], "does not fit"),
         (["none.onnx", "--preview", "fp16"], "none.onnx"),
+        (["model.om", "--preview", "fp16"], "Give the .onnx file"),
     ],
 )
 def test_bad_input(main: Callable, models: Path, arguments: list[str], words: str) -> None:

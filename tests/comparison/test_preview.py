@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 
 import graphfix
 from graphfix.comparison.half.forms import Planner
-from graphfix.comparison.half.preview import Preview, preview_fp16
+from graphfix.comparison.half.preview import preview_fp16
+from graphfix.comparison.half.result import Preview
 from graphfix.errors import UsageError
 from graphfix.graph import Model, infer
 from graphfix.report.preview import render, render_markdown
@@ -417,6 +418,19 @@ def test_a_loop_is_rounded_in_every_step() -> None:
     assert report.outputs[0].error == pytest.approx(abs(by_hand - exact) / exact, rel=1e-3)
     assert [o.name for o in report.outputs] == ["last", "all"]
     assert report.outputs[1].metrics.shape == (9,)
+
+
+def test_what_lies_inside_a_scan_is_said_to_stay_in_float32() -> None:
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["v", "e"], ["w"], "m"), helper.make_node("Tanh", ["w"], ["o"])],
+        "body",
+        [helper.make_tensor_value_info(n, FLOAT, []) for n in ("v", "e")],
+        [helper.make_tensor_value_info(n, FLOAT, []) for n in ("w", "o")],
+    )
+    scan = helper.make_node("Scan", ["v0", "x"], ["last", "all"], "s", body=body, num_scan_inputs=1)
+    report = look(model_of([scan], {"v0": [], "x": [4]}, {"last": [], "all": [4]}))
+    assert report.outputs[0].error == 0
+    assert ("What lies inside Scan is computed in float32.", "low") in report.assumptions
 
 
 def test_open_dims_functions_and_samples() -> None:

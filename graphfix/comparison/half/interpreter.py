@@ -8,32 +8,27 @@ them is rounded too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
 
 from graphfix.comparison.chunks import megabytes
 from graphfix.comparison.half.forms import SINGLE, Form, Plan
+from graphfix.comparison.half.nodes import NodeRunner
 from graphfix.comparison.half.rounding import Loss, Rounding, loss_of
 from graphfix.comparison.runtimes import Arrays, RuntimeFailed
-from graphfix.comparison.runtimes.onnxruntime import first_line, new_session
 from graphfix.errors import UsageError
 from graphfix.graph import Graph, Model, Node
 from graphfix.graph.tensors import read_tensor
-from graphfix.graph.writing import node_proto
 
-_EMBEDDED = 1024  # elements up to which a constant that is no float becomes part of a node's model
 _INTERPRETED = ("If", "Loop")
 _RANDOM = frozenset({
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
     "Bernoulli",
 })  # fmt: skip
 _NONE: frozenset[int] = frozenset()
-_HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"})
 
 
 class Held:
@@ -115,8 +110,7 @@ class Interpreter:
         self.opaque: list[Node] = []  # nodes whose subgraphs were not looked into
         self._weights: dict[int, dict[str, Held]] = {}
         self._steps: dict[int, _Steps] = {}
-        self._static: dict[int, tuple[Any, ...]] = {}
-        self._runners: dict[tuple[Any, ...], tuple[Any, list[str | None], list[str]]] = {}
+        self._runner = NodeRunner(model)
         self._kept: dict[int, list[Held]] = {}  # of folded and random nodes
         self._record: Trace | None = None
         self._live = 0
@@ -232,20 +226,26 @@ class Interpreter:
         form = plan.of(node)
         if node.op_type in _INTERPRETED and node.is_standard:
             return self._control(node, scope, plan)
-        inputs: list[Held | None] = []
+        constant: list[bool] = []
         arrays: list[Any] = []
         for index, name in enumerate(node.inputs):
             if not name:
-                inputs.append(None)
+                constant.append(False)
                 arrays.append(None)
                 continue
             held = scope[name]
-            inputs.append(held)
+            constant.append(held.is_weight)
             if index in form.inputs and _is_single(held.array):
                 arrays.append(self._rounded(held, node, index))
             else:
                 arrays.append(held.array)
-        results = [Held(a) for a in self._compute(node, inputs, arrays, scope)]
+        captured: dict[str, Any] = {}
+        if node.subgraphs:
+            names = sorted({n for _, g in node.subgraphs for n in g.captured()})
+            captured = {name: scope[name].array for name in names}
+            if node not in self.opaque:
+                self.opaque.append(node)
+        results = [Held(a) for a in self._runner.run(node, arrays, constant, captured)]
         if identity in self.folded:
             for held in results:
                 held.is_weight = True
@@ -286,97 +286,6 @@ class Interpreter:
         assert self._record is not None
         before = self._record.active.get(id(node), SINGLE)
         self._record.active[id(node)] = Form(before.inputs | inputs, before.outputs | outputs)
-
-    # ------------------------------------------------------------------ ONNX Runtime
-
-    def _compute(
-        self, node: Node, inputs: Sequence[Held | None], arrays: Sequence[Any], scope: _Scope
-    ) -> list[Any]:
-        captured: list[str] = []
-        if node.subgraphs:
-            captured = sorted({n for _, g in node.subgraphs for n in g.captured()})
-            if node not in self.opaque:
-                self.opaque.append(node)
-        outer = [scope[name].array for name in captured]
-        key: list[Any] = [self._static_key(node)]
-        for held, array in zip(inputs, arrays, strict=True):
-            if held is not None and _is_embedded(held):
-                key.append((array.dtype.str, array.shape, array.tobytes()))
-            else:
-                key.append(_kind(array))
-        key += [_kind(array) for array in outer]
-        runner = self._runners.get(tuple(key))
-        try:
-            if runner is None:
-                runner = self._runners[tuple(key)] = self._build(
-                    node, inputs, arrays, dict(zip(captured, outer, strict=True))
-                )
-            session, feeds, fetch = runner
-            found: list[Any] = session.run(
-                fetch,
-                {
-                    name: array
-                    for name, array in zip(feeds, (*arrays, *outer), strict=True)
-                    if name is not None
-                },
-            )
-        except RuntimeFailed:
-            raise
-        except Exception as error:  # an engine's own errors, of many kinds
-            raise RuntimeFailed(
-                f"node {node.name or node.op_type} ({node.key}) does not run in ONNX Runtime: "
-                f"{first_line(error)}"
-            ) from error
-        results = iter(found)
-        return [next(results) if name else None for name in node.outputs]
-
-    def _static_key(self, node: Node) -> tuple[Any, ...]:
-        key = self._static.get(id(node))
-        if key is None:
-            key = self._static[id(node)] = (
-                node.domain,
-                node.op_type,
-                # a subgraph's captured names are part of it
-                b"".join(sorted(a.SerializeToString() for a in node_proto(node).attribute)),
-                tuple(bool(name) for name in node.outputs),
-            )
-        return key
-
-    def _build(
-        self, node: Node, inputs: Sequence[Held | None], arrays: Sequence[Any],
-        captured: Mapping[str, Any],
-    ) -> tuple[Any, list[str | None], list[str]]:  # fmt: skip
-        proto = onnx.NodeProto()
-        proto.CopyFrom(node_proto(node))
-        proto.name = "n"
-        del proto.input[:], proto.output[:]
-        ports, initializers = [], []
-        feeds: list[str | None] = []
-        for index, (held, array) in enumerate(zip(inputs, arrays, strict=True)):
-            name = f"i{index}" if held is not None else ""
-            proto.input.append(name)
-            if held is None:
-                feeds.append(None)
-            elif _is_embedded(held):
-                initializers.append(numpy_helper.from_array(array, name))
-                feeds.append(None)
-            else:
-                ports.append(_port(name, array))
-                feeds.append(name)
-        for name, array in captured.items():
-            ports.append(_port(name, array))
-            feeds.append(name)
-        for index, name in enumerate(node.outputs):
-            proto.output.append(f"o{index}" if name else "")
-        fetch = [name for name in proto.output if name]
-        graph = helper.make_graph(
-            [proto], "g", ports, [onnx.ValueInfoProto(name=name) for name in fetch], initializers
-        )
-        model = onnx.ModelProto(ir_version=self.model.proto.ir_version, graph=graph)
-        model.opset_import.MergeFrom(self.model.proto.opset_import)
-        threads = 0 if node.op_type in _HEAVY else 1
-        session = new_session(model, folder=self.model.folder, threads=threads)
-        return session, feeds, fetch
 
     # ------------------------------------------------------------------ control flow
 
@@ -466,38 +375,3 @@ def _same(one: Any, two: Any) -> bool:
 
 def _is_single(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype == np.float32
-
-
-def _is_embedded(held: Held) -> bool:
-    array = held.array
-    return (
-        held.is_weight and isinstance(array, np.ndarray) and array.dtype.kind in "iub"
-        and array.size <= _EMBEDDED
-    )  # fmt: skip
-
-
-def _kind(array: Any) -> Any:
-    if isinstance(array, np.ndarray):
-        return array.dtype.str, *_dims(array)
-    if isinstance(array, list):
-        return "sequence", _kind(array[0]) if array else None
-    return None
-
-
-def _dims(array: np.ndarray) -> list[int | None]:
-    """Return open dims, so that nodes of other sizes share a session.
-
-    Where sizes have a meaning they are said: of empty tensors, and of lists of sizes or axes, which
-    ONNX's inference counts.
-    """
-    if array.ndim == 1 and array.dtype.kind == "i":
-        return [int(array.size)]
-    return [None if d else 0 for d in array.shape]
-
-
-def _port(name: str, array: Any) -> onnx.ValueInfoProto:
-    if isinstance(array, list):
-        element = helper.np_dtype_to_tensor_dtype(array[0].dtype) if array else 1
-        return helper.make_tensor_sequence_value_info(name, element, None)
-    number = 8 if array.dtype.kind in "OUS" else helper.np_dtype_to_tensor_dtype(array.dtype)
-    return helper.make_tensor_value_info(name, number, _dims(array))

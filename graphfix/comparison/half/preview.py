@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from graphfix.analysis.check import check
 from graphfix.analysis.findings import Namer
@@ -14,10 +14,12 @@ from graphfix.comparison.chunks import DEFAULT_MEMORY, megabytes, resident_bytes
 from graphfix.comparison.compare import Inputs, arrays_of, described, folder_of
 from graphfix.comparison.half.experiment import Errors, Experiment
 from graphfix.comparison.half.forms import MIXED, Plan, Planner
-from graphfix.comparison.half.interpreter import Interpreter, Rounded, Trace
-from graphfix.comparison.half.rounding import INFINITE, SATURATING, Rounding
+from graphfix.comparison.half.interpreter import Interpreter, Trace
+from graphfix.comparison.half.result import Culprit, HalfOutput, KeepList, MixList, Preview
+from graphfix.comparison.half.rounding import SATURATING, Rounding
 from graphfix.comparison.half.search import Attribution, KeepSearch, Kept, attribute
-from graphfix.comparison.metrics import Metrics, Tolerance, finite, measure
+from graphfix.comparison.half.words import assumptions, losses_of, note_of
+from graphfix.comparison.metrics import Metrics, Tolerance, measure
 from graphfix.comparison.runtimes import Arrays
 from graphfix.comparison.runtimes.layouts import Form
 from graphfix.comparison.runtimes.onnxruntime import OnnxRuntime
@@ -34,173 +36,7 @@ DEFAULT_MAX_ERROR = 0.01
 DEFAULT_RUNS = 200
 # below this a float32 becomes 0 in half
 _TINY = 2.0**-25
-_SMALL_CONSTANT = 16
 _NAMED = 8
-
-
-@dataclass(frozen=True)
-class Culprit:
-    """A node that loses something by half precision.
-
-    `kind`: overflow, underflow, epsilon (an attribute; what the kernel makes of it is not known) or
-    error. `value` is the tensor that loses it. `error` is what the output's error would be if this
-    node alone rounded, None where it was not measured. `can_keep`: whether its kernel has float32,
-    so that --keep_dtype can help.
-    """
-
-    node: str
-    op_type: str
-    kind: str
-    says: str
-    value: str | None
-    error: float | None
-    can_keep: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the culprit as the report has it."""
-        return {
-            "node": self.node, "op_type": self.op_type, "kind": self.kind, "says": self.says,
-            "value": self.value, "error": json_error(self.error), "can_keep": self.can_keep,
-        }  # fmt: skip
-
-
-def json_error(error: float | None) -> float | str | None:
-    """Return an error as reports have it: `inf` in words, None where it was not measured."""
-    return "inf" if error is not None and math.isinf(error) else error
-
-
-@dataclass
-class HalfOutput:
-    """One output: its error in half, and with the keep list; `sample` is the worst one."""
-
-    name: str
-    error: float
-    passed: bool
-    problem: str | None
-    sample: int
-    metrics: Metrics
-    culprits: list[Culprit] = field(default_factory=list)
-    kept: float | None = None
-
-
-@dataclass
-class KeepList:
-    """What --keep_dtype would be: lines, the nodes that they mean, the errors predicted with it."""
-
-    lines: list[str]
-    nodes: list[str]
-    errors: Errors
-    reaches: bool
-    complete: bool
-
-    @property
-    def text(self) -> str:
-        """The file's content."""
-        return "".join(f"{line}\n" for line in self.lines)
-
-
-@dataclass
-class MixList:
-    """What --modify_mixlist would be: GE operators for the black list, and the errors with it."""
-
-    black: list[str]
-    errors: Errors
-    reaches: bool
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The JSON document that ATC reads.
-
-        An operator enters the black list from the white or the grey one by `to-add` alone
-        (ATC's page of --modify_mixlist).
-        """
-        return {"black-list": {"to-add": self.black}}
-
-
-@dataclass
-class Preview:
-    """What the preview found. Everything in it is predicted; no NPU was used.
-
-    `counts`: nodes by how the target holds them: half, float32 (by choice of the mode), no_float16
-    (the kernel has none), no_float32 (half, and cannot be kept), other (nothing of float32 to
-    round), assumed (no table tells). `keep_all`: the errors when all that can be is kept in
-    float32; no list can do better.
-    """
-
-    model: str
-    soc: str | None
-    cann: str
-    mode: str
-    max_error: float
-    samples: int = 0
-    inputs: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    outputs: list[HalfOutput] = field(default_factory=list)
-    losses: list[Culprit] = field(default_factory=list)
-    keep: KeepList | None = None
-    keep_all: Errors | None = None
-    mixlist: MixList | None = None
-    note: str | None = None
-    refused: str | None = None
-    assumptions: list[tuple[str, str]] = field(default_factory=list)
-    runs: int = 0
-
-    @property
-    def passed(self) -> bool:
-        """Whether every output stays within the threshold without any help."""
-        return all(o.passed for o in self.outputs)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as the JSON contract `graphfix.preview/1`."""
-        return {
-            "schema": "graphfix.preview/1",
-            "model": self.model,
-            "soc": self.soc,
-            "cann": self.cann,
-            "precision_mode": self.mode,
-            "max_error": self.max_error,
-            "passed": self.passed,
-            "samples": self.samples,
-            "inputs": self.inputs,
-            "counts": self.counts,
-            "outputs": [
-                {
-                    "name": o.name,
-                    "error": json_error(o.error),
-                    "error_kept": json_error(o.kept),
-                    "passed": o.passed,
-                    "problem": o.problem,
-                    "sample": o.sample,
-                    "cosine": o.metrics.cosine,
-                    "max_abs": None if o.metrics.max_abs is None else finite(o.metrics.max_abs),
-                    "max_rel": None if o.metrics.max_rel is None else finite(o.metrics.max_rel),
-                    "nan": list(o.metrics.nan),
-                    "inf": list(o.metrics.inf),
-                    "nodes": [c.to_json() for c in o.culprits],
-                }
-                for o in self.outputs
-            ],
-            "losses": [c.to_json() for c in self.losses],
-            "keep_dtype": None if self.keep is None else {
-                "lines": self.keep.lines,
-                "nodes": self.keep.nodes,
-                "errors": {n: json_error(e) for n, e in self.keep.errors.items()},
-                "reaches": self.keep.reaches,
-                "complete": self.keep.complete,
-            },
-            "keep_all": None if self.keep_all is None else {
-                n: json_error(e) for n, e in self.keep_all.items()
-            },
-            "modify_mixlist": None if self.mixlist is None else {
-                "document": self.mixlist.document,
-                "errors": {n: json_error(e) for n, e in self.mixlist.errors.items()},
-                "reaches": self.mixlist.reaches,
-            },
-            "note": self.note,
-            "refused": self.refused,
-            "assumptions": [{"says": s, "certainty": c} for s, c in self.assumptions],
-            "runs": self.runs,
-        }  # fmt: skip
 
 
 def preview_fp16(
@@ -239,6 +75,8 @@ def preview_fp16(
         UsageError for options that make no sense, RuntimeFailed where the model does not run.
     """
     target = target or Target.of()
+    if isinstance(model, str | os.PathLike) and Path(model).suffix == ".om":
+        raise UsageError(f"{model}: the preview computes an ONNX model. Give the .onnx file.")
     side = open_side(model)
     if not isinstance(side, OnnxRuntime):
         raise UsageError(f"{side.name}: the preview computes an ONNX model. Give the .onnx file.")
@@ -282,9 +120,9 @@ class _Preview:
         errors = experiment.errors_of(traces)
         self._outputs(report, experiment, traces, errors)
         report.counts = self._counts(plan)
-        report.assumptions = self._assumptions(plan)
+        report.assumptions = assumptions(planner, plan, experiment.interpreter.opaque)
         report.refused = self._refused()
-        report.note = self._note(plan, report.outputs)
+        report.note = note_of(planner, plan, report.outputs)
         attribution = Attribution()
         active = traces[0].active
         for trace in traces[1:]:
@@ -295,7 +133,7 @@ class _Preview:
             attribution = attribute(experiment, nodes, active, errors, self.runs // 4)
         self._name(report, plan, traces, attribution)
         if self.runs > 0 and not report.passed:
-            self._keep(report, experiment, plan, traces, errors, attribution, kept)
+            self._keep(report, experiment, plan, traces, errors, attribution, kept, black)
         report.runs = experiment.runs
         return report
 
@@ -311,11 +149,11 @@ class _Preview:
                 f"rounded ({megabytes(2 * weights)}) beside the program. Give more."
             )
         family = self.planner.soc.family if self.planner.soc is not None else ""
-        rounding = Rounding(
+        self.rounding = Rounding(
             clip_weights=self.target.release.weight_clip, saturate=family in SATURATING
         )
         folded = [k for k, forms in self.planner.forms.items() if forms.role == "folded"]
-        return Experiment(Interpreter(self.model, rounding, free, folded), feeds)
+        return Experiment(Interpreter(self.model, self.rounding, free, folded), feeds)
 
     def _outputs(
         self, report: Preview, experiment: Experiment, traces: Sequence[Trace], errors: Errors
@@ -382,43 +220,6 @@ class _Preview:
                 counts["no_float16"] += forms.half is None
         return counts
 
-    def _assumptions(self, plan: Plan) -> list[tuple[str, str]]:
-        found = [
-            ("Inside an operator the kernel computes in float32 and rounds its result once; the "
-             "cube unit does, of vector kernels it depends on the implementation.", "medium"),
-        ]  # fmt: skip
-        soc = self.planner.soc
-        if soc is None:
-            found.append(("No --soc: every operator is taken to have a float16 and a float32 "
-                          "kernel.", "low"))  # fmt: skip
-            found.append(("What passes 65504 becomes infinite; Atlas training products (Ascend910) "
-                          "saturate.", "medium"))  # fmt: skip
-        elif soc.family in SATURATING:
-            found.append(("What passes 65504 saturates there, as the documents say of Atlas "
-                          "training products.", "high"))  # fmt: skip
-        elif soc.family in INFINITE:
-            found.append(("What passes 65504 becomes infinite, the default of Atlas A2 and A3.",
-                          "high"))  # fmt: skip
-        else:
-            found.append(("What passes 65504 becomes infinite; whether the chip saturates instead "
-                          "is not known.", "low"))  # fmt: skip
-        if self.target.release.weight_clip:
-            found.append(("Constants beyond float16 are clipped to 65504 (--is_weight_clip=1, the "
-                          "default).", "high"))  # fmt: skip
-        else:
-            found.append((f"Constants beyond float16 become infinite: --is_weight_clip is not seen "
-                          f"in {self.target.release.name}.", "medium"))  # fmt: skip
-        if self.planner.mode in MIXED:
-            found.append(("An operator on no list follows its first input that is no constant.",
-                          "medium"))  # fmt: skip
-        assumed = sum(
-            self.planner.forms[id(n)].role == "unknown" for n in plan.half
-        ) if soc is not None else 0  # fmt: skip
-        if assumed:
-            found.append((f"No table tells the kernels of {assumed} nodes: they are taken to be "
-                          "half.", "low"))  # fmt: skip
-        return found
-
     def _refused(self) -> str | None:
         report = check(self.model, self.target, tables=self.tables)
         refusing = [f for f in report.findings if f.effect == "rejected"]
@@ -430,24 +231,6 @@ class _Preview:
             "result; node names and errors may change."
         )
 
-    def _note(self, plan: Plan, outputs: Sequence[HalfOutput]) -> str | None:
-        floats = {v.dtype for g in self.model.graph.graphs() for v in g.values.values()}
-        if "float32" not in floats:
-            if "float16" in floats:
-                return "The model is float16 already: nothing is rounded that it does not round."
-            return "The model holds no float32: half precision changes nothing."
-        if self.planner.mode == "must_keep_origin_dtype":
-            return "must_keep_origin_dtype keeps float32: nothing is rounded."
-        if not plan.half:
-            return "No node is held in half."
-        broken = [o.name for o in outputs if o.metrics.nan[0]]
-        if broken:
-            return (
-                f"The original itself gives NaN in {', '.join(broken[:3])}: errors are over the "
-                "finite elements. Give real data (--input)."
-            )
-        return None
-
     # ------------------------------------------------------------------ culprits
 
     def _name(
@@ -458,7 +241,7 @@ class _Preview:
         events: list[tuple[Node, Culprit, float]] = []
         seen: set[tuple[int, str, str]] = set()
         for lost in (lost for trace in traces for lost in trace.losses):
-            for kind, says, weight in self._losses(lost):
+            for kind, says, weight in losses_of(lost, self.rounding):
                 value = lost.value
                 place = (id(lost.node), kind, lost.value)
                 if place not in seen:
@@ -505,31 +288,6 @@ class _Preview:
             self.planner.forms[id(node)].is_choice,
         )  # fmt: skip
 
-    def _losses(self, lost: Rounded) -> list[tuple[str, str, float]]:
-        """Return (kind, words, how bad) of one rounding; small losses of small numbers are none."""
-        loss = lost.loss
-        what = "constant" if lost.is_weight else "input" if lost.is_input else "result"
-        found = []
-        if loss.overflow:
-            ends = "inf"
-            if self._saturates() or (lost.is_weight and self.target.release.weight_clip):
-                ends = "65504"
-            sign = "-" if loss.peak < 0 else ""
-            share = "" if loss.size == 1 else f" ({loss.overflow:,} of {loss.size:,})"
-            found.append(("overflow", f"{what} {loss.peak:.3g} -> {sign}{ends}{share}",
-                          2.0 + loss.overflow / loss.size))  # fmt: skip
-        if loss.underflow:
-            part = loss.underflow / max(loss.nonzero, 1)
-            is_scalar = lost.is_weight and loss.size <= _SMALL_CONSTANT
-            if is_scalar or part >= 0.5:
-                share = "" if loss.size == 1 else f" ({loss.underflow:,} of {loss.nonzero:,})"
-                found.append(("underflow", f"{what} {loss.least:.3g} -> 0{share}",
-                              1.0 + part + is_scalar * 0.5))  # fmt: skip
-        return found
-
-    def _saturates(self) -> bool:
-        return self.planner.soc is not None and self.planner.soc.family in SATURATING
-
     def _ancestors(self, output: str) -> set[int]:
         """Return the nodes that an output comes from, those inside subgraphs included."""
         graph = self.model.graph
@@ -551,6 +309,7 @@ class _Preview:
     def _keep(
         self, report: Preview, experiment: Experiment, plan: Plan, traces: Sequence[Trace],
         errors: Errors, attribution: Attribution, kept: Sequence[Node],
+        black: Sequence[str],
     ) -> None:  # fmt: skip
         failing = [o for o in report.outputs if o.error > self.max_error]
         if not failing:
@@ -575,7 +334,7 @@ class _Preview:
             key=rank, reverse=True,
         )[:_NAMED]  # fmt: skip
         search = KeepSearch(
-            experiment, self.planner, traces, max(8, self.runs - attribution.runs), kept
+            experiment, self.planner, traces, max(8, self.runs - attribution.runs), kept, black
         )
         found = search.search(candidates, rank, seeds, goal, self.max_error)
         report.keep_all = search.everything

@@ -97,19 +97,20 @@ class KeepSearch:
 
     def __init__(
         self, experiment: Experiment, planner: Planner, base: Sequence[Trace], runs: int,
-        kept: Sequence[Node] = (),
+        kept: Sequence[Node] = (), black: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.experiment = experiment
         self.planner = planner
         self.base = base
         self.left = runs
         self.everything: Errors | None = None  # the errors when all candidates are kept
-        self.kept = list(kept)  # by the user's own wish
+        # by the user's own wish
+        self.kept, self.black = list(kept), list(black)
 
     def errors(self, nodes: Iterable[Node] = (), black: Iterable[str] = ()) -> Errors:
         """Return the errors with these nodes kept, or these operators on the black list."""
         self.left -= 1
-        plan = self.planner.plan(keep=[*self.kept, *nodes], black=black)
+        plan = self.planner.plan(keep=[*self.kept, *nodes], black=[*self.black, *black])
         return self.experiment.errors(plan, self.base)
 
     def search(
