@@ -1,6 +1,6 @@
 """From lines to messages: where a code stands, which lines belong to it, where runs begin and end."""
 
-# ruff: noqa: E501 (a pattern stands in one line, so that it can be read and searched)
+# ruff: noqa: E501, SIM905 (a pattern stands in one line, so that it can be read and searched)
 from __future__ import annotations
 
 import re
@@ -34,9 +34,14 @@ class Message:
     count: int = 1
     size: int = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no further line is kept."""
+        return len(self.lines) >= _MOST_LINES or self.size >= _MOST_CHARACTERS
+
     def add(self, text: str) -> None:
         """Add a line; what exceeds the limits is dropped."""
-        if len(self.lines) < _MOST_LINES and self.size < _MOST_CHARACTERS:
+        if not self.is_full:
             self.lines.append(text)
             self.size += len(text)
 
@@ -171,20 +176,46 @@ _EVENTS = tuple(
         ("interrupted", r"(?:^|\s)Terminated$|已终止$|KeyboardInterrupt|received signal (?:2|15)\b"),
     )
 )  # fmt: skip
-_EVENT_HINT = re.compile(
-    r"kill|space|disk|quota|空间|fault|段错误|core|吐核|terminat|free|SIG|alloc|分配|MemoryError|atc|shared|flag|option|Error|removed"
-    r"|attribute|denied|permitted|权限|已|signal|Errno|137",
-    re.IGNORECASE,
-)
+_EVENT_WORDS = (
+    "kill space disk quota 空间 fault 段错误 core 吐核 terminat free sig alloc 分配 memory notfound 未找到 nosuchfile shared flag"
+    " option error removed attribute denied permitted 权限 已 errno 137 interrupt"
+).split()  # fmt: skip
 _ERROR_HINT = re.compile(
     r"\berror\b|\bfail(?:ed|ure)?\b|exception|not support|unsupported|invalid|错误|失败|不支持",
     re.IGNORECASE,
 )
-_LOOSE_HINT = re.compile(
-    r"op ?type|\bop\b|opname|parser|kernel|--\w+|parameter|failed to|domain_version|fusion ?pass|asizeof|registered"
-    r"|profiles|dimension count|already exists|import python|not supported|ASCEND_",
-    re.IGNORECASE,
+_LOOSE_WORDS = (
+    "optype opkernel opskernel registered compileop parameter failedto domain_version fusionpass sizeof modelhas"
+    " profiles dimensioncount alreadyexists importpython callpython notsupported ascend_ specified high-priority"
+    " notexist exclusive included together both isempty required compileresult variable"
+).split()  # fmt: skip
+
+
+def _holds(words: list[str], text: str) -> bool:
+    """Whether a text holds one of the words, in any case and however it is spaced."""
+    plain = text.lower().replace(" ", "")
+    return any(word in plain for word in words)
+
+
+# a line without any of this says nothing while no message is open; searched without blanks, in
+# lower case. Lines with signs beyond ASCII, colours or what may be a code are all read
+_INTEREST = [
+    word.encode()
+    for word in (
+        "atcrun atcstart notfound nosuchfile opskernel registeredfor optype compileop alreadyexists forparameter ofparameter"
+        " specifiedin specifiedby isrequired isnotregistered isinvalid isempty domain_version modelhas asizeof"
+        " notexist importpython callpython fusionpass compileresult configureboth usedtogether exclusive profiles"
+        " dimensioncount supported ascend_ environmentvariable failedto outofrange kill nospace disk quota fault"
+        " coredump terminat doublefree sigsegv sigabrt alloc memory sharedlibrar commandlineflag unrecognized"
+        " importerror modulenotfound wasremoved noattribute denied permitted keyboardinterrupt signal errno"
+        " exitcode exitstatus"
+    ).split()
+]  # fmt: skip
+_ERRORLIKE = (b"error", b"fail", b"exception", b"unsupported", b"invalid")
+_CODELIKE = re.compile(
+    rb"(?<![A-Za-z0-9_/\\-])[EeWw] ?[0-9A-Za-z|!][0-9OoQDlI|!iSsBZz]{4}|[\x1b\x80-\xff]"
 )
+_MOST_SHAPES = 50_000
 
 
 def read_messages(lines: Iterable[Line]) -> list[Run]:
@@ -205,6 +236,7 @@ class _Reader:
         self._prefix: re.Pattern[str] | None = None
         self._loose: list[Line] = []
         self._known: dict[tuple[object, ...], Message] = {}
+        self._shapes: dict[bytes, tuple[bool, bool]] = {}
         self._mentions: list[tuple[Spot, Line]] = []
 
     def take(self, line: Line) -> None:
@@ -213,6 +245,8 @@ class _Reader:
         if run is None or run.source != line.source:
             run = self._open(line)
         run.last = line.number
+        if self._is_idle and self._says_nothing(line.raw):
+            return
         text = line.text
         if self._prefix is not None:
             text = self._prefix.sub("", text, count=1)
@@ -234,8 +268,30 @@ class _Reader:
         if message is not None:
             message.nested += [s.code for s in spots if s.kind == "nested"
                                and s.code != message.code and s.code not in message.nested]  # fmt: skip
-        if _EVENT_HINT.search(text):
+        if _holds(_EVENT_WORDS, text):
             self._events(text, line)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no line is waited for: no message is open, or the open one is full."""
+        message = self._message
+        return not self._loose and (message is None or message.is_full)
+
+    def _says_nothing(self, raw: bytes) -> bool:
+        """Whether a line can be passed over; lines that differ in numbers alone are judged once."""
+        if _CODELIKE.search(raw):
+            return False
+        shape = raw.translate(None, b"0123456789")
+        judged = self._shapes.get(shape)
+        if judged is None:
+            words = raw.lower().replace(b" ", b"")
+            judged = (any(w in words for w in _INTEREST), any(w in words for w in _ERRORLIKE))
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = judged
+        run = self._run
+        matters = judged[0] or (judged[1] and run is not None and len(run.seen) < _MOST_SEEN)
+        return not matters
 
     def _promoted(self, spots: list[Spot], text: str) -> list[Spot]:
         """A code in prose heads a message after all when the words of one stand behind it."""
@@ -310,15 +366,16 @@ class _Reader:
             code = named[0].code if named else None
             if code is None and line.level != "WARNING" and len(self._run.seen) < _MOST_SEEN:
                 self._run.seen.append(text.strip()[:300])
-            self._message = Message(code, line.number, line.source, line.level)
-            self._message.add(_without_stamp(text))
+            if code is not None or _holds(_LOOSE_WORDS, text):
+                self._message = Message(code, line.number, line.source, line.level)
+                self._message.add(_without_stamp(text))
 
     def _note_loose(self, text: str, line: Line) -> None:
         run = self._run
         assert run is not None
         if _ERROR_HINT.search(text) and not _END.search(text) and len(run.seen) < _MOST_SEEN:
             run.seen.append(text.strip()[:300])
-        if not self._loose and not _LOOSE_HINT.search(text):
+        if not self._loose and not _holds(_LOOSE_WORDS, text):
             return
         self._loose.append(line)
         if len(self._loose) >= _LOOSE_LINES:

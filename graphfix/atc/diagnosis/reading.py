@@ -7,7 +7,6 @@ import html
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,17 +19,33 @@ _BLOCK = 1 << 16
 _LOG_NAMES = re.compile(r"\.(log|txt|out|err)(\.\d+)?$|^(plog|log)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its dress. `level` is that of a plog line, None elsewhere.
+    """One line; `number` counts from 1 in `source`, `raw` are its bytes.
 
-    `text` is clean; `number` counts from 1 in `source`.
+    `text` is what it says without its dress, `level` that of a plog line, None elsewhere. Both are
+    worked out when they are asked for: of a large log few lines matter.
     """
 
-    text: str
-    number: int
-    source: str
-    level: str | None = None
+    __slots__ = ("_level", "_text", "number", "raw", "source")
+
+    def __init__(self, raw: bytes, number: int, source: str) -> None:
+        self.raw = raw
+        self.number = number
+        self.source = source
+        self._text: str | None = None
+        self._level: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What the line says."""
+        if self._text is None:
+            self._level, self._text = undress(decode(self.raw))
+        return self._text
+
+    @property
+    def level(self) -> str | None:
+        """The level of a plog line."""
+        return self._level if self.text is not None else None
 
 
 def log_files(paths: Sequence[Path]) -> list[Path]:
@@ -76,11 +91,9 @@ def read_stream(file: BinaryIO, source: str) -> Iterator[Line]:
     for number, raw in enumerate(_raw_lines(file), 1):
         if raw.startswith(_QUIET) and _PLOG_BYTES.match(raw):
             continue
-        text = decode(raw)
         # a progress bar overwrites its own line
-        for part in text.split("\r") if "\r" in text else (text,):
-            level, bare = undress(part)
-            yield Line(bare, number, source, level)
+        for part in raw.rstrip(b"\r").split(b"\r") if b"\r" in raw else (raw,):
+            yield Line(part, number, source)
 
 
 _QUIET = (b"[INFO]", b"[DEBUG]", b"[EVENT]", b"[TRACE]")
@@ -192,6 +205,7 @@ _DRESS = [
         r"\s*\[(?:INFO|ERROR|WARN|WARNING|DEBUG)\]\s+(?=\S)",
     )
 ]  # fmt: skip
+_ANY_DRESS = re.compile("|".join(f"(?:{p.pattern})" for p in _DRESS))
 
 
 def undress(text: str) -> tuple[str | None, str]:
@@ -213,6 +227,8 @@ def undress(text: str) -> tuple[str | None, str]:
         level = plog["level"]
         return ("WARNING" if level == "WARN" else level), text[plog.end() :].rstrip()
     for _ in range(4):
+        if _ANY_DRESS.match(text) is None:
+            break
         before = text
         for pattern in _DRESS:
             match = pattern.match(text)
