@@ -21,6 +21,7 @@ import rows  # noqa: E402
 
 from graphfix.analysis.codes import CODES  # noqa: E402
 from graphfix.analysis.findings import EFFECT_ORDER  # noqa: E402
+from graphfix.atc.codes import atc_codes, atc_events  # noqa: E402
 from graphfix.atc.lint import lint  # noqa: E402
 from graphfix.atc.options import EFFECTS, mistakes  # noqa: E402
 from graphfix.rewrite.registry import own_rules  # noqa: E402
@@ -391,6 +392,38 @@ def in_code(text: str) -> str:
     return "`" + text.replace("|", "\\|") + "`"
 
 
+def atc_codes_page() -> str:
+    """Every code that ATC prints, and what a log tells besides: what it says and what to do."""
+    entries = sorted(atc_codes().values(), key=lambda entry: entry.code)
+    old = {e.same_as: e.code for e in entries if e.same_as and e.code.startswith("E190")}
+    return "\n".join(
+        [
+            HEADER,
+            "# Codes of ATC\n",
+            "What ATC prints when it fails, in our words, and what to do. `graphfix explain E13010` "
+            "shows a page on the terminal, `graphfix diagnose LOG` reads a log. Numbers E190xx are "
+            "those of CANN 8.1 for what is E130xx since 8.5.\n",
+            table(
+                ["code", "stage", "what it says", "what to do", "predicted by"],
+                (
+                    [
+                        e.code + (f" ({old[e.code]} in 8.1)" if e.code in old else ""), e.stage,
+                        e.headline if e.same_as is None else f"as {e.same_as}",
+                        e.remedy if e.same_as is None else f"see {e.same_as}",
+                        ", ".join(e.findings) if e.same_as is None else "",
+                    ]
+                    for e in entries
+                ),
+            ),
+            "## What a log tells besides codes\n",
+            table(
+                ["name", "what it says", "what to do"],
+                ([e.code, e.headline, e.remedy] for e in atc_events().values()),
+            ),
+        ]
+    )  # fmt: skip
+
+
 PAGES = {
     "findings.md": findings,
     "rules.md": rules,
@@ -398,6 +431,7 @@ PAGES = {
     "operators.md": operators,
     "symptoms.md": symptoms,
     "atc_mistakes.md": atc_mistakes,
+    "atc_codes.md": atc_codes_page,
 }
 
 if __name__ == "__main__":
