@@ -67,10 +67,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", type=int, default=0, metavar="N", help="the NPU that runs an .om (default 0)")
     add("--aipp", type=Path, metavar="FILE",
         help="settings of an OM's dynamic AIPP, an atc --insert_op_conf file")  # fmt: skip
-    add("--atol", type=float, metavar="X", help="absolute tolerance (default by dtype)")
-    add("--rtol", type=float, metavar="X", help="relative tolerance (default by dtype)")
+    add("--atol", type=float, metavar="X",
+        help="absolute tolerance (default: float64 1e-9, float32 1e-5, float16 1e-3, bfloat16 "
+        "1e-2; integers must be equal)")  # fmt: skip
+    add("--rtol", type=float, metavar="X",
+        help="relative tolerance (default: float64 1e-8, float32 1e-4, float16 1e-2, bfloat16 "
+        "5e-2)")  # fmt: skip
     add("--cosine", type=float, metavar="X",
         help="least cosine; alone, it is what counts instead of single elements")  # fmt: skip
+    add("--euclidean", type=float, metavar="X",
+        help="greatest relative Euclidean error; as --cosine. Default against an .om or its saved "
+        "outputs: --cosine 0.99 --euclidean 0.05")  # fmt: skip
     add("--format", choices=("text", "markdown", "json"), default="text")
     add("--output", type=Path, metavar="FILE", help="write the report there")
     add("--picture", type=Path, metavar="FILE.svg",
@@ -107,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     from graphfix.comparison.runtimes.onnxruntime import CPU
     from graphfix.report.compare import picture, render, render_markdown
 
-    chosen = (options.atol, options.rtol, options.cosine)
+    chosen = (options.atol, options.rtol, options.cosine, options.euclidean)
     report = compare(
         options.a,
         options.b,
@@ -255,7 +262,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--seed {options.seed}: give a whole number from 0 on.")
     if options.device < 0:
         raise UsageError(f"--device {options.device}: give a number from 0 on.")
-    for name in ("atol", "rtol"):
+    for name in ("atol", "rtol", "euclidean"):
         number = getattr(options, name)
         if number is not None and not number >= 0:
             raise UsageError(f"--{name} {number}: give a number from 0 on.")
@@ -297,7 +304,7 @@ def _check_preview(options: argparse.Namespace) -> None:
     for name, default in _OF_SIDES.items():
         if getattr(options, name) != default:
             raise UsageError(f"{_option(name)}: is for two sides, not for --preview. Leave it out.")
-    for name in ("atol", "rtol", "cosine"):
+    for name in ("atol", "rtol", "cosine", "euclidean"):
         if getattr(options, name) is not None:  # perhaps of graphfix.toml: no reason to stop
             print(f"graphfix: {_option(name)} is not used by --preview, whose threshold is "
                   "--max-error.", file=sys.stderr)  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from graphfix.comparison.bisect import bisect_layers
 from graphfix.comparison.chunks import DEFAULT_MEMORY
 from graphfix.comparison.layers import LayerReport, compare_layers
-from graphfix.comparison.metrics import DEFAULTS, Metrics, Tolerance, measure
+from graphfix.comparison.metrics import DEFAULTS, ON_NPU, Metrics, Tolerance, measure
 from graphfix.comparison.runtimes import Arrays, Runtime, RuntimeFailed
 from graphfix.comparison.runtimes.layouts import Form
 from graphfix.comparison.runtimes.onnxruntime import CPU, OnnxRuntime
@@ -93,7 +93,8 @@ def _thresholds(tolerance: Tolerance | None) -> dict[str, Any]:
     """Return the thresholds by dtype; `*` where the user's are for all."""
     by_dtype = DEFAULTS if tolerance is None else {"*": tolerance}
     return {
-        name: {"atol": t.atol, "rtol": t.rtol, "cosine": t.cosine} for name, t in by_dtype.items()
+        name: {"atol": t.atol, "rtol": t.rtol, "cosine": t.cosine, "euclidean": t.euclidean}
+        for name, t in by_dtype.items()
     }
 
 
@@ -133,7 +134,8 @@ def compare(
         bisect: look for the first diverging node by halving, one value at a time.
         by_order: outputs (and inputs) pair by position instead of by name.
         optimize, providers: of ONNX Runtime for `b`; `a` is computed node by node on the CPU.
-        tolerance: one for all dtypes; left out, metrics.DEFAULTS.
+        tolerance: one for all dtypes; left out, metrics.DEFAULTS, or metrics.ON_NPU where a side
+            comes from an NPU.
         save_inputs, save_outputs: folders to write .npy files into, one folder per sample.
         bins: numpy dtype and shape of saved .bin files, by the value that they hold; left out,
             those of the original.
@@ -151,6 +153,8 @@ def compare(
     ):
         if isinstance(two, Saved):
             two.given = bins or {}
+        on_npu = any(getattr(side, "on_npu", False) for side in (one, two))
+        tolerance = ON_NPU if tolerance is None and on_npu else tolerance
         run = _Run(one, two, by_order, tolerance, save_outputs, memory, layers, bisect, bins or {})
         report = run.compare(inputs, inputs_b, samples, seed, shapes, save_inputs)
     for side in (one, two):

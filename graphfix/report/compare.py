@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from graphfix.comparison.compare import Comparison, Output
 from graphfix.comparison.layers import Layer, LayerReport
-from graphfix.comparison.metrics import DEFAULTS
+from graphfix.comparison.metrics import DEFAULTS, ON_NPU
 
 WIDTH = 100
 _ROWS = 20
@@ -19,7 +19,7 @@ _PATH_ROWS = 12
 _BARS = "▁▂▃▄▅▆▇█"
 # errors below this one are drawn as if they were it
 _FLOOR = 1e-9
-_OUTPUT_HEAD = ["output", "dtype", "max abs", "max rel", "cosine", "beyond", "verdict"]
+_OUTPUT_HEAD = ["output", "dtype", "max abs", "max rel", "euclid", "cosine", "beyond", "verdict"]
 _PATH_HEAD = ["node", "operator", "error", "max abs", "cosine", ""]
 
 
@@ -83,8 +83,8 @@ def _row(o: Output) -> list[str]:
     verdict = "equal" if m.equal else "within" if m.passed else "DIFFERS"
     beyond = "0" if not m.beyond else f"{m.beyond:.2%}"
     return [
-        shorten(o.name, 32), m.dtype, _number(m.max_abs), _number(m.max_rel), _cosine(m.cosine),
-        beyond, verdict,
+        shorten(o.name, 28), m.dtype, _number(m.max_abs), _number(m.max_rel),
+        _number(m.relative_euclidean), _cosine(m.cosine), beyond, verdict,
     ]  # fmt: skip
 
 
@@ -98,8 +98,13 @@ def _verdict(report: Comparison) -> str:
             for d in dict.fromkeys(floats)
         )
     else:
-        parts = (("atol", t.atol), ("rtol", t.rtol), ("cosine", t.cosine))
+        parts = (
+            ("atol", t.atol), ("rtol", t.rtol), ("cosine from", t.cosine),
+            ("relative Euclidean error to", t.euclidean),
+        )  # fmt: skip
         limits = ", ".join(f"{name} {number:g}" for name, number in parts if number is not None)
+        if t == ON_NPU:
+            limits += "; an NPU computes in float16 by default"
     total = count(len(report.outputs), "output")
     if failing:
         return f"Different: {len(failing)} of {total} beyond the tolerance ({limits or 'equal'})."

@@ -51,7 +51,9 @@ def test_json_and_files(main: Callable, models: Path) -> None:
     schema = json.loads((PACKAGE / "schemas" / "compare-1.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, schema)
     assert document["layers"]["first"]["node"] == "b"
-    assert document["tolerance"] == {"*": {"atol": None, "rtol": 0.1, "cosine": 0.5}}
+    assert document["tolerance"] == {
+        "*": {"atol": None, "rtol": 0.1, "cosine": 0.5, "euclidean": None}
+    }
     assert (models / "p.svg").read_text().startswith("<svg")
     assert np.load(models / "in" / "x.npy").shape == (4, 4)
     back = main("compare", "a.onnx", "out/a", "--input", "in")

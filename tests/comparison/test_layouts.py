@@ -89,6 +89,20 @@ def test_ais_bench_samples_in_the_order_of_its_summary(tmp_path: Path) -> None:
         compare(model(), tmp_path / "result", inputs={"x": X})
 
 
+def test_what_an_npu_gave_is_held_to_half_precision(tmp_path: Path) -> None:
+    ais_bench(tmp_path / "result", {"pure_infer_data": X}, "npy", "beside")
+    for file in (tmp_path / "result").rglob("*_0.npy"):
+        np.save(file, np.load(file).astype(np.float16).astype(np.float32))
+    report = compare(model(), tmp_path / "result", inputs={"x": X})
+    assert report.passed and report.tolerance is not None and report.tolerance.euclidean == 0.05
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name, array in values().items():
+        np.save(plain / f"{name}.npy", array.astype(np.float16).astype(array.dtype))
+    report = compare(model(), plain, inputs={"x": X})
+    assert not report.passed and report.tolerance is None
+
+
 def test_ais_bench_text_is_not_guessed(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "pure_infer_data_0.txt", X)
     with pytest.raises(UsageError, match="holds text; let ais_bench write --outfmt NPY"):

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from graphfix.comparison.metrics import Tolerance, measure
+from graphfix.comparison.metrics import ON_NPU, Tolerance, measure
 
 
 def floats(*values: float) -> np.ndarray:
@@ -135,3 +135,24 @@ def test_strings() -> None:
     a = np.array(["a", "b"], object)
     assert measure(a, a.copy()).passed
     assert measure(a, np.array(["a", "c"], object)).first == (1,)
+
+
+def test_the_whole_tensor_is_tested_for_direction_and_size() -> None:
+    want = np.linspace(-1, 1, 40, dtype=np.float32)
+    half = (want * np.float32(1.001)).astype(np.float16)
+    assert measure(want, half, ON_NPU).passed
+    scaled = measure(want, want * 1.1, ON_NPU)
+    assert scaled.cosine == pytest.approx(1)
+    assert "Euclidean error 0.1 above 0.05" in str(scaled.problem)
+    turned = measure(want, want[::-1].copy(), ON_NPU)
+    assert "cosine -1.000000 below 0.99" in str(turned.problem)
+    assert not measure(want, np.where(want > 0.9, np.float32(np.nan), want), ON_NPU).passed
+
+
+def test_of_zeros_and_scalars_the_elements_or_the_size_decide() -> None:
+    zeros = np.zeros(4, np.float32)
+    assert measure(zeros, zeros + np.float32(1e-4), ON_NPU).passed
+    assert not measure(zeros, zeros + 1, ON_NPU).passed
+    one = np.array(2, np.float32)
+    assert measure(one, np.array(2.01, np.float32), ON_NPU).passed
+    assert not measure(one, np.array(2.2, np.float32), ON_NPU).passed

@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from graphfix.comparison.compare import compare
+from graphfix.comparison.metrics import Tolerance
 from graphfix.comparison.runtimes import RuntimeFailed
 from graphfix.comparison.runtimes.om import OmRuntime
 from graphfix.comparison.runtimes.pyacl import meaning
@@ -84,6 +85,9 @@ def test_a_wrong_om_is_found(acl: Any, om: Callable[..., Path]) -> None:
 def test_half_outputs_are_compared_by_value(acl: Any, om: Callable[..., Path]) -> None:
     report = compare(text_model(MODEL), om(fixed(), half=True))
     assert report.passed and 0 < (report.outputs[0].metrics.max_abs or 0) < HALF
+    assert "cosine from 0.99, relative Euclidean error to 0.05; an NPU" in render(report)
+    strict = compare(text_model(MODEL), om(fixed(), half=True), tolerance=Tolerance(1e-7, 1e-7))
+    assert not strict.passed
     assert "float16 instead of float32" in render(report)
 
 

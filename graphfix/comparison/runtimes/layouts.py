@@ -107,6 +107,18 @@ def entries_of(files: Sequence[Path]) -> dict[str, Entry]:
     return found
 
 
+def is_from_npu(samples: Sequence[Sequence[Path]]) -> bool:
+    """Whether the names tell that an NPU gave the data: ais_bench, msaccucmp, msit, msprobe."""
+    return any(
+        _CONVERTED.match(file.stem)
+        or file.stem.startswith("pure_infer_data")
+        or _summary_of(file.parent) is not None
+        or file.parent.parent.name == "npu"
+        for files in samples
+        for file in files
+    )
+
+
 # ---------------------------------------------------------------------- folders
 
 
@@ -151,11 +163,7 @@ def _number(path: Path) -> tuple[int, str]:
 
 def _by_summary(folder: Path, files: Sequence[Path]) -> list[list[Path]] | None:
     """Return the samples that ais_bench's summary beside or in a folder tells of; None without."""
-    places = (
-        folder.with_name(f"{folder.name}_summary.json"),
-        *(folder / n for n in ("summary.json", "sumary.json")),
-    )
-    place = next((p for p in places if p.is_file()), None)
+    place = _summary_of(folder)
     if place is None:
         return None
     try:
@@ -168,6 +176,15 @@ def _by_summary(folder: Path, files: Sequence[Path]) -> list[list[Path]] | None:
     if not names or any(name not in by_name for sample in names for name in sample):
         return None
     return [[by_name[name] for name in sample] for sample in names]
+
+
+def _summary_of(folder: Path) -> Path | None:
+    """Return what ais_bench told of a folder of outputs, beside it or in it."""
+    places = (
+        folder.with_name(f"{folder.name}_summary.json"),
+        *(folder / n for n in ("summary.json", "sumary.json")),
+    )
+    return next((p for p in places if p.is_file()), None)
 
 
 def _by_stem(files: list[Path]) -> list[list[Path]]:

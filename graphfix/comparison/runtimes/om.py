@@ -88,6 +88,8 @@ class OmRuntime:
     or does not load it.
     """
 
+    on_npu = True
+
     def __init__(self, path: Path, *, device: int = 0, aipp: Aipp | None = None) -> None:
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file.")

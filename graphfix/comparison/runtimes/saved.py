@@ -15,6 +15,7 @@ from graphfix.comparison.runtimes.layouts import (
     Entry,
     Form,
     entries_of,
+    is_from_npu,
     samples_at,
 )
 from graphfix.errors import UsageError
@@ -26,7 +27,8 @@ class Saved:
 
     `names` are the values that it may hold; `model` tells the nodes behind them. `sample` is the
     one that `run` returns, `forms` dtype and shape of what the original has there, `given` those
-    that the user says of a .bin. Raises UsageError when there is nothing readable at the path.
+    that the user says of a .bin. `on_npu` says whether a tool of Ascend wrote it. Raises UsageError
+    when there is nothing readable at the path.
     """
 
     def __init__(self, path: Path, names: Sequence[str], model: Model | None = None) -> None:
@@ -39,6 +41,7 @@ class Saved:
         self._names = list(names)
         self._model = model
         self._samples = samples_at(path)
+        self.on_npu = is_from_npu(self._samples)
         self._entries: dict[int, dict[str, Entry]] = {}
         self.outputs = [n for n in self._names if n in self._resolved(names)]
 
