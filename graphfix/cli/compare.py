@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--input", action="append", default=[], metavar="[NAME=]FILE",
-        help="input data: NAME=FILE, or a folder or .npz that holds all; may be repeated; what is "
-        "not given is seeded random data that fits its use")  # fmt: skip
+        help="input data: NAME=FILE, NAME=FOLDER with one file per sample, NAME=NUMBER, or a "
+        "folder or .npz that holds all; may be repeated; what is not given is seeded random data "
+        "that fits its use")  # fmt: skip
     add("--input-b", action="append", default=[], metavar="[NAME=]FILE",
         help="data that B gets as it is, such as the pixels of an OM with AIPP")  # fmt: skip
     add("--samples", type=int, default=1, metavar="N", help="how many inputs (default 1)")

@@ -18,7 +18,7 @@ from graphfix.comparison.runtimes import Arrays, Port, ports_of
 from graphfix.graph import Model, Shape, Value, dtypes
 
 # sizes for open dims, tried one after the other until the model runs
-SIZES = (2, 3, 1, 4, 5, 8, 16, 32, 64, 224)
+SIZES = (2, 3, 1, 4, 5, 8, 16, 32, 64, 224, 1024, 16000)
 # an open first dim is usually the batch: large ones tell nothing more
 _MAX_BATCH = 4
 

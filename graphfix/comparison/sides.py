@@ -21,8 +21,10 @@ from graphfix.graph import Model, Shape, load
 
 Side: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | Model | Runtime"
 
-# the size of open dims that is tried first: more than a few positions, quick to run
+# the size of open dims that is tried first: more than a few positions, quick to run; an image is
+# often halved five times
 _FIRST = 8
+_FIRST_OF_IMAGES = 64
 
 
 def open_side(
@@ -211,7 +213,8 @@ def samples_for(
     if isinstance(a, OnnxRuntime):
         a.load()  # a model that does not load runs at no size
     reason, fallback = "", None
-    for size in (_FIRST, *SIZES):
+    first = _FIRST_OF_IMAGES if any(m.kind == "image" for m in means.values()) else _FIRST
+    for size in (first, *SIZES):
         try:
             outputs = a.run(made(0, size))
         except RuntimeFailed as error:
@@ -289,7 +292,8 @@ def _text(shape: Shape) -> str:
 def user_inputs(
     texts: Sequence[str], a: Runtime, bins: Mapping[str, Form], option: str = "--input"
 ) -> list[Arrays]:
-    """Read --input: NAME=FILE, NAME=FOLDER (one file per sample), or a folder or .npz of all.
+    """Read --input: NAME=FILE, NAME=FOLDER (one file per sample), NAME=NUMBER (for all elements of
+    an input of fixed shape), or a folder or .npz of all.
 
     Returns one dict per sample. `bins` are dtype and shape of .bin files where the input does not
     tell them. Raises UsageError.
@@ -301,7 +305,9 @@ def user_inputs(
         name, equals, file = text.rpartition("=")
         if equals and name not in ports:
             raise UsageError(f"{option} {text}: no input is called {name}. {nearest(name, ports)}")
-        if equals and Path(file).is_dir():
+        if equals and not Path(file).exists() and (number := _number(file)) is not None:
+            found = [{name: _filled(ports[name], number, text, option)}]
+        elif equals and Path(file).is_dir():
             found = _one_each(Path(file), name, bins.get(name) or forms.get(name))
         else:
             saved = Saved(Path(file), [name] if equals else list(ports))
@@ -320,6 +326,29 @@ def user_inputs(
                 result.append({})
             result[index].update(arrays)
     return result
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _filled(port: Port, number: float, text: str, option: str) -> np.ndarray:
+    form = read_form(port)
+    dims = [d for d in form[1] if isinstance(d, int)] if form is not None else []
+    if form is None or len(dims) != len(form[1]):
+        raise UsageError(
+            f"{option} {text}: a number is for an input of fixed shape; {port.name} is "
+            f"{_text(port.shape) if port.shape is not None else 'of unknown shape'}. Give a file."
+        )
+    array = np.full(dims, number).astype(form[0])
+    if array.size and float(array.flat[0]) != number and form[0].kind in "iub":
+        raise UsageError(
+            f"{option} {text}: {port.name} is {form[0].name}, which is no such number."
+        )
+    return array
 
 
 def _one_each(folder: Path, name: str, form: Form | None) -> list[Arrays]:

@@ -113,7 +113,7 @@ def is_from_npu(samples: Sequence[Sequence[Path]]) -> bool:
         _CONVERTED.match(file.stem)
         or file.stem.startswith("pure_infer_data")
         or _summary_of(file.parent) is not None
-        or file.parent.parent.name == "npu"
+        or file.resolve().parent.parent.name == "npu"
         for files in samples
         for file in files
     )
@@ -180,6 +180,7 @@ def _by_summary(folder: Path, files: Sequence[Path]) -> list[list[Path]] | None:
 
 def _summary_of(folder: Path) -> Path | None:
     """Return what ais_bench told of a folder of outputs, beside it or in it."""
+    folder = folder.resolve()  # `.` has no name
     places = (
         folder.with_name(f"{folder.name}_summary.json"),
         *(folder / n for n in ("summary.json", "sumary.json")),
