@@ -400,8 +400,9 @@ def atc_codes_page() -> str:
         [
             HEADER,
             "# Codes of ATC\n",
-            "What ATC prints when it fails, in our words, and what to do. `graphfix explain E13010` "
-            "shows a page on the terminal, `graphfix diagnose LOG` reads a log. Numbers E190xx are "
+            "What ATC prints when it fails, in our words, and what to do. `graphfix explain E13010`"
+            " shows a page on the terminal, `graphfix diagnose LOG` reads a log. Numbers E190xx "
+            "are "
             "those of CANN 8.1 for what is E130xx since 8.5.\n",
             table(
                 ["code", "stage", "what it says", "what to do", "predicted by"],

@@ -63,6 +63,10 @@ def _cause(cause: Cause, verbose: bool, colour: bool) -> list[str]:
     for key in ("reason", "compiler", "what"):
         if cause.facts.get(key) and str(cause.facts[key]) not in cause.headline:
             lines += _wrap(f"{key}: {cause.facts[key]}", _INDENT, _INDENT + "  ", 4)
+    for entry in cause.facts.get("expected", ())[:3]:
+        where = f" for {entry['node']}" if entry["node"] else ""
+        text = f"the log names no node; check predicts {entry['code']}{where}: "
+        lines += _wrap(text + entry["message"], _INDENT, _INDENT + "  ", 3)
     if cause.role == "catch-all" and cause.text:
         lines += _wrap(f"text: {cause.text}", _INDENT, _INDENT + "  ", 3)
     if verbose:

@@ -26,6 +26,7 @@ from graphfix.report.diagnose import render
 from graphfix.support import Target
 from graphfix.support.target import read_toml
 from tests.atc.logs import models
+from tests.builders import NESTED_IF, text_model
 from tests.conftest import PACKAGE, Run
 
 LOGS = Path(__file__).with_name("logs")
@@ -123,6 +124,29 @@ def test_a_type_alone_names_all_nodes_of_it() -> None:
                  model_called("fixed"))  # fmt: skip
     nodes = found.causes[0].nodes
     assert len(nodes) == 4 and {n.by for n in nodes} == {"type"}
+
+
+def test_where_the_log_names_no_node_check_says_what_it_expects() -> None:
+    model = Model(text_model(NESTED_IF))
+    text = "E19999: Inner Error!\n        Unknown error occurred. Please check the log.\n"
+    found = read(text, model, target=Target.of())
+    expected = found.causes[0].facts["expected"]
+    assert expected and all(e["code"].startswith("GF") for e in expected)
+    assert expected[0]["node"] in render(found)
+    # at opset 20 ATC would have printed E19010: that is no explanation of an E19999
+    assert (
+        "expected" not in read(text, model_called("detector"), target=Target.of()).causes[0].facts
+    )
+
+
+def test_what_check_predicts_of_a_node_stands_with_it() -> None:
+    text = "EZ9999: Inner Error!\nEZ9999  Call Infer for node:/a/Nms(NonMaxSuppressionV6) failed\n"
+    proto = text_model("""g (float[1,4,4] b, float[1,2,4] s) => (int64[N,3] y) {
+        y = NonMaxSuppression(b, s)
+    }""")
+    proto.graph.node[0].name = "/a/Nms"
+    (node,) = read(text, Model(proto), target=Target.of(["Ascend310B1"])).causes[0].nodes
+    assert node.node == "/a/Nms" and any("check predicts GF" in n for n in node.notes)
 
 
 def test_many_nodes_are_one_cause_and_one_screen() -> None:

@@ -13,6 +13,8 @@ from graphfix.atc.diagnosis.naming import NamedNode, plain_type
 from graphfix.errors import nearest
 from graphfix.support.kernels import ai_core
 
+_NO_PARSER = frozenset({"E13010", "E16002"})
+_MOST_PREDICTED = 20
 _KEY = re.compile(r"^(?P<domain>[\w.\-]*)::(?P<opset>-?\d+)::(?P<op>\w+)$")
 _MISSING = re.compile(r"No module named ['\"]?(?P<name>[\w.]+)")
 
@@ -22,7 +24,7 @@ def advise(cause: Cause, reading: Reading) -> None:
     entry = find_atc_code(cause.code)
     canonical = entry.canonical if entry is not None else cause.code
     facts = cause.facts
-    if canonical in ("E13010", "E16002", "E10501"):
+    if canonical in _NO_PARSER or canonical == "E10501":
         _explain_types(cause, reading)
     elif canonical == "E10016":
         _suggest_names(cause, reading)
@@ -56,10 +58,47 @@ def advise(cause: Cause, reading: Reading) -> None:
             f"Switch the pass off: graphfix atc fusion-switch --off {facts['pass']} -o "
             "fusion_switch.cfg, then --fusion_switch_file=fusion_switch.cfg"
         )
+    if cause.severity == "error" and cause.role in ("operator", "catch-all", "names"):
+        _add_predictions(cause, reading, canonical)
     cause.headline = _headline(cause)
     if cause.severity == "error" and cause.nodes and cause.role == "operator":
         _name_cuts(cause)
     cause.commands = [c for c in (_filled(c, cause, reading) for c in cause.commands) if c]
+
+
+def _add_predictions(cause: Cause, reading: Reading, canonical: str) -> None:
+    """Add what check predicts of the nodes; where the log names none, what it expects there."""
+    rules = set(cause.facts.get("rules", ()))
+    for node in cause.nodes[:_MOST_PREDICTED]:
+        for entry in reading.predicted(node.node) if node.node and node.by != "type" else ():
+            if canonical in _NO_PARSER and entry.code in ("GF101", "GF102"):
+                continue  # said already, from the same tables
+            if cause.stage == "build" and entry.stage == "parse":
+                continue  # the parser let it pass
+            by = f"; graphfix fix: {entry.fix}" if entry.fix else ""
+            note = f"check predicts {entry.code}: {entry.message.rstrip('.')}{by}"
+            if note not in node.notes and len(node.notes) < 3:
+                node.notes.append(note)
+                rules |= {entry.fix} - {None}
+    if cause.role == "catch-all" and not cause.nodes and cause.stage in ("parse", "any"):
+        # what has a number of its own would have shown it
+        likely = [
+            e for e in reading.predicted()
+            if e.effect == "rejected" and _is_catch_all(e.error_code)
+        ]  # fmt: skip
+        if likely:
+            cause.facts["expected"] = [
+                {"node": e.node or e.scope, "code": e.code, "message": e.message}
+                for e in likely[:_MOST_PREDICTED]
+            ]
+        rules |= {e.fix for e in likely if e.fix}
+    if rules:
+        cause.facts["rules"] = sorted(str(r) for r in rules)
+
+
+def _is_catch_all(code: str | None) -> bool:
+    entry = find_atc_code(code) if code is not None else None
+    return entry is None or entry.is_catch_all
 
 
 def _headline(cause: Cause) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graphfix.analysis import check
+from graphfix.analysis.findings import Finding
 from graphfix.atc.diagnosis.naming import NamedNode, Names
 from graphfix.support import Tables, Target
 
@@ -63,3 +65,20 @@ class Reading:
     target: Target | None
     path: Path | None
     release: str
+    _predicted: dict[str, list[Finding]] = field(default_factory=dict)
+
+    def predicted(self, name: str | None = None) -> list[Finding]:
+        """Return what check predicts that ATC would refuse, of one node or of all; the first first.
+
+        Without a model or a target nothing is known.
+        """
+        if not self._predicted:
+            self._predicted[""] = []
+            if self.names.model is not None and self.target is not None:
+                found = check(self.names.model, self.target, tables=self.tables).findings
+                for entry in sorted(found, key=lambda f: f.order):
+                    if entry.effect in ("rejected", "dynamic", "fallback"):
+                        self._predicted.setdefault(entry.node or "", []).append(entry)
+        if name is not None:
+            return self._predicted.get(name, [])
+        return [entry for entries in self._predicted.values() for entry in entries]
