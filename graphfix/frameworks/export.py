@@ -93,7 +93,7 @@ def export(
         if chosen is None:
             raise ExportFailed(_why_none(result), result)
         try:
-            _publish(folder / f"{chosen.exporter}-{chosen.opset}", path)
+            result.notes += _publish(folder / f"{chosen.exporter}-{chosen.opset}", path)
         except OSError as error:
             raise UsageError(f"-o {path}: cannot be written ({error.strerror}).") from None
     result.path = path
@@ -122,14 +122,17 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(name, ignore_errors=True)
 
 
-def _publish(folder: Path, path: Path) -> None:
-    """Move a finished model into place: the weights first, under a name that is free."""
+def _publish(folder: Path, path: Path) -> list[str]:
+    """Move a finished model into place: the weights first, under a name that is free.
+
+    Returns what the user should know of the files.
+    """
     model, weights = folder / MODEL, folder / f"{MODEL}.weights"
     if not weights.exists():
         mode = 0o666 & ~_umask()
         model.chmod(path.stat().st_mode & 0o777 if path.exists() else mode)
         model.replace(path)
-        return
+        return []
     target = path.with_name(f"{path.name}.weights")
     number = 2
     while target.exists():  # weights of another model, or of the one that is replaced
@@ -145,6 +148,13 @@ def _publish(folder: Path, path: Path) -> None:
     except BaseException:
         target.unlink()
         raise
+    notes = [f"the weights lie in {target.name}; move both files together"]
+    if number > 2:
+        notes.append(
+            f"{path.name}.weights stays as it was: it holds the weights of an earlier or another "
+            "model; delete it when no model needs it"
+        )
+    return notes
 
 
 def _umask() -> int:
@@ -197,12 +207,12 @@ def _lead(
         how = ended or "ended early"
         if running is None:
             raise UsageError(
-                f"{request.spec}: the process that builds the model {how}, before any exporter was "
-                f"tried.{_last_words(folder / _LOG)}"
+                f"{request.spec}: the process that builds the model ended before any exporter was "
+                f"tried: {how}.{_last_words(folder / _LOG)}"
             )
         exporter, opset = running
         shutil.rmtree(folder / f"{exporter}-{opset}", ignore_errors=True)
-        reason = f"its process {how}"
+        reason = f"its process ended: {how}.{_last_words(folder / _LOG)}"
         result.candidates.append(Candidate(exporter, opset, "failed", reason))
 
 
@@ -268,7 +278,10 @@ def _why_none(result: Export) -> str:
             "number taken from x.shape, int(), range())."
         )
     elif "wrong" in states:
-        hint = "The exporter computes something else; try another opset, or report it to PyTorch."
+        hint = (
+            "Tracing keeps one way of a Python `if` or loop that looks at values: write it with "
+            "torch.where. Otherwise the exporter is at fault: try the other one, or another opset."
+        )
     else:
         hint = "Change the module where the exporter stops, or try another --exporter or --opset."
     return (

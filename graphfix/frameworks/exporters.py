@@ -17,7 +17,8 @@ from graphfix.frameworks.loading import Loaded, in_words
 from graphfix.frameworks.request import TORCHSCRIPT
 from graphfix.frameworks.samples import Sample, tensors
 from graphfix.frameworks.source import EXPORTED_PROGRAM, TORCHSCRIPT_FILE
-from graphfix.graph.tensors import external_reference, tensors_of
+from graphfix.graph.external import write_weights
+from graphfix.graph.tensors import byte_size, external_reference, is_external, tensors_of
 
 # one file up to here; protobuf ends at 2 GiB, and the graph needs room as well
 MAX_INLINE_BYTES = 1_900_000_000
@@ -49,7 +50,10 @@ def export_with(
         logging.disable(logging.NOTSET)
     if not path.is_file():
         raise ExporterFailed("wrote no file")
-    return _cleaned(loaded, opset, path)
+    try:
+        return _cleaned(loaded, opset, path)
+    except (OSError, ValueError) as error:  # a full disk, a message beyond protobuf's limit
+        raise ExporterFailed(f"its file cannot be written anew: {in_words(error)}") from error
 
 
 def _export(
@@ -139,18 +143,17 @@ def _cleaned(loaded: Loaded, opset: int, path: Path) -> onnx.ModelProto:
         raise ExporterFailed(f"wrote opset {written}: it cannot convert this model to {opset}")
     _strip_traces(proto)
     _name_symbols(proto, loaded)
-    files = {r.location for t in tensors_of(proto) if (r := external_reference(t)) is not None}
-    if files:
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    if proto.ByteSize() <= MAX_INLINE_BYTES:
-        path.write_bytes(proto.SerializeToString(deterministic=True))
+    outside = {r.location: 0 for t in tensors_of(proto) if (r := external_reference(t))}
+    size = proto.ByteSize() + sum(byte_size(t) for t in tensors_of(proto) if is_external(t))
+    if size <= MAX_INLINE_BYTES:
+        if outside:
+            onnx.load_external_data_for_model(proto, str(path.parent))
     else:
-        onnx.save_model(
-            proto, path, save_as_external_data=True, location=f"{path.name}.weights",
-            size_threshold=1024,
-        )  # fmt: skip
-        proto = onnx.load(path, load_external_data=False)
-    for name in files:
+        weights = path.with_name(f"{path.name}.weights")
+        with weights.open("wb") as file:
+            write_weights(proto, path.parent, file, weights.name)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    for name in outside:
         (path.parent / name).unlink(missing_ok=True)
     return proto
 

@@ -29,9 +29,10 @@ class Candidate:
     """One exporter at one opset.
 
     `status`: chosen, beaten (another one was better, or as good and earlier), wrong (its proof
-    failed), baked (it computes for the traced sizes only), failed (the exporter gave nothing). What
-    is known of it is None as long as nobody has looked: a beaten one is not proved. `doubled_bytes`
-    are those that the file has beyond the weights, tied or folded ones that were written twice.
+    failed), baked (it computes for the traced sizes only), failed (nothing that runs).
+    What is known of it is None as long as nobody has looked: a beaten one is not proved.
+    `doubled_bytes` are those that the file has beyond the weights, tied or folded ones that were
+    written twice.
     """
 
     exporter: str
@@ -101,14 +102,12 @@ class Export:
         for effect in COUNTED:
             have, other = ((c.findings or {}).get(effect, 0) for c in (chosen, second))
             if have != other:
-                return f"{have} {effect} findings, the next best ({second.label}) has {other}"
+                return f"{have} {effect}, the next best ({second.label}) has {other}"
         if chosen.doubled_bytes >> 20 != second.doubled_bytes >> 20:
-            return f"the findings of {second.label}, which writes weights twice"
+            return f"as many findings as {second.label}, which writes weights twice"
         if chosen.nodes != second.nodes:
-            return (
-                f"the findings of {second.label}, and {chosen.nodes} nodes instead of "
-                f"{second.nodes}"
-            )
+            nodes = "1 node" if chosen.nodes == 1 else f"{chosen.nodes} nodes"
+            return f"as many findings as {second.label}, and {nodes} instead of {second.nodes}"
         return f"equal to {second.label}, tried first"
 
     def to_json(self) -> dict[str, Any]:

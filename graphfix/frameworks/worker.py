@@ -216,7 +216,12 @@ class _Work:
                     reason = _runtime_words(error)
                     if other:
                         reason = f"baked sizes: does not run at {at}: {reason}"
-                    return ("baked" if other else "wrong"), Proof(False, reason, proof.runs)
+                    elif self._has_bfloat16():
+                        reason += (
+                            ". It has few kernels for bfloat16: export the module as .float(), ATC "
+                            "rounds by --precision_mode"
+                        )
+                    return ("baked" if other else "failed"), Proof(False, reason, proof.runs)
                 run, problem = self._compare(sample.expected, found)
                 proof.runs.append({"sizes": dict(sample.sizes), "outputs": run})
                 if problem is None:
@@ -242,6 +247,10 @@ class _Work:
             if metrics["problem"] is not None and problem is None:
                 problem = f"{name}: {metrics['problem']}"
         return figures, problem
+
+    def _has_bfloat16(self) -> bool:
+        tensors = [*self.loaded.module.parameters(), *self.loaded.module.buffers()]
+        return any(str(t.dtype) == "torch.bfloat16" for t in tensors)
 
     def _check_repeats(self) -> None:
         """Refuse a module that gives other outputs at every run: nothing proves its export.

@@ -131,3 +131,41 @@ def test_an_export_that_writes_nothing_ends_the_road(
 def test_without_soc_nothing_starts(main: Callable[..., Run], tmp_path: Path) -> None:
     done = main("run", "m.onnx")
     assert done.returncode == 2 and "--soc" in done.stderr
+
+
+def test_the_road_from_a_module_is_one_command(
+    walk: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from graphfix.frameworks import export as leader
+    from graphfix.frameworks.worker import work
+
+    monkeypatch.setattr(leader, "start_worker", lambda folder, on_tick: work(folder))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "road.py").write_text(
+        "from torch import nn\nmodel = nn.Sequential(nn.Linear(4, 3), nn.GELU())\n"
+    )
+    done = walk("road.py:model", "--input", "x=float32[2,4]", "--output-names", "y",
+                "--dynamic", "x:0=batch", "--shape", "x=-1,4", "--batch", "1,2,8",
+                "--exporter", "torchscript")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = report(tmp_path)
+    assert stages(document) == ["export", "check", "fix", "bundle"]
+    exported = document["export"]
+    assert exported["schema"] == "graphfix.export/1" and exported["soc"] == ["Ascend310P3"]
+    assert exported["candidates"][exported["chosen"]]["proof"]["passed"]
+    assert document["check"]["outputs"] == ["y: float32[batch,3]"]
+    assert (tmp_path / "model.bundle.tar.gz").is_file()
+
+
+def test_a_module_that_cannot_be_exported_ends_the_road(
+    walk: Callable[..., Run], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    done = walk("no_such_module:model", "--input", "x=float32[2,4]", "--opset", "99")
+    assert done.returncode == 2 and "--opset 99" in done.stderr
+    (tmp_path / "road.py").write_text("")
+    done = walk("road.py", "--input", "x=float32[2,4]")
+    assert done.returncode == 2 and "road.py:NAME" in done.stderr
+    assert not list(tmp_path.glob("*.tar.gz"))

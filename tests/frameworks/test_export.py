@@ -168,6 +168,15 @@ def test_numbers_taken_from_a_shape_are_found(export: Callable[..., Run], tmp_pa
     assert export(*words, "--exporter", "dynamo").returncode == 0
 
 
+def test_a_branch_that_tracing_lost_is_no_success(
+    export: Callable[..., Run], tmp_path: Path
+) -> None:
+    done = export("Branch", "--input", "x=float32[2,8]", "--opset", "17")
+    assert done.returncode == 1 and "torch.where" in done.stderr
+    states = {c["exporter"]: c["status"] for c in document(tmp_path)["candidates"]}
+    assert states == {"dynamo": "failed", "torchscript": "wrong"}
+
+
 def test_a_module_of_one_size_is_told(export: Callable[..., Run]) -> None:
     done = export("OneSize", "--input", "x=float32[2,6]", "--dynamic", "x:1=n")
     assert done.returncode == 1
@@ -221,6 +230,7 @@ def test_large_weights_go_beside_the_model(
         done = export("Tied", "--input", "ids=int64[1,4]", "--opset", "17", "--exporter", exporter)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "m.onnx").stat().st_size < 1 << 20
+        assert "m.onnx.weights stays as it was" in " ".join(done.stdout.split())
         (got,) = outputs(tmp_path / "m.onnx", ids=np.array([[1, 2, 3, 4095]]))
         assert got.shape == (1, 4, 4096) and np.isfinite(got).all()
     assert (tmp_path / "m.onnx.weights").read_bytes() == b"of another model"
