@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 from graphfix.atc.codes import AtcCode, atc_events, describe_unlisted, find_atc_code
 from graphfix.atc.diagnosis.cause import Cause, Reading
-from graphfix.atc.diagnosis.forms import CATCH_ALL, Found, Squeezed, find_strong, find_weak
+from graphfix.atc.diagnosis.forms import (
+    CATCH_ALL,
+    Found,
+    Squeezed,
+    find_strong,
+    find_weak,
+    rebracketed,
+)
 from graphfix.atc.diagnosis.messages import Message, Run
 from graphfix.atc.diagnosis.naming import NamedNode, Names
 
@@ -66,6 +73,10 @@ def cause_of(message: Message, run: Run, reading: Reading) -> Cause | None:
     """Return the cause that a message tells; None when it has no code and no known words."""
     squeezed = Squeezed.of(message.text)
     strong = find_strong(squeezed)
+    listed = find_atc_code(message.code) if message.code is not None else None
+    is_named = any("name" in f.groups or "type" in f.groups for f in strong)
+    if listed is not None and listed.role in ("operator", "names") and not is_named:
+        strong = find_strong(Squeezed.of(rebracketed(message.text))) or strong
     code = message.code
     implied = list(dict.fromkeys(f.form.code for f in strong if f.form.code))
     if code is None:

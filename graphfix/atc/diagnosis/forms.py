@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _NAME = r"\[?(?P<name>[^\s,]{1,1200}?)\]?"
-_TYPE = r"\[*(?P<type>(?:[\w.\-]*::-?\d+::)?[A-Za-z_]\w*)"
+_TYPE = r"\[*(?P<type>(?:[\w.\-]*:{1,2}-?\d+:{1,2})?[A-Za-z_]\w*)"
 _OPTION = r"\[?(?P<parameter>-{0,2}\w{2,60})\]?"
 _VALUE = r"\[?(?P<value>.{0,300}?)\]?"
 _END = r"(?:PossibleCause|Solution|TraceBack|\[FUNC:|$)"
@@ -35,13 +35,13 @@ def _form(code: str | None, pattern: str, is_weak: bool = False) -> Form:
 
 # the strong ones: a text of this shape is this error, with or without a number
 STRONG = (
-    _form("E19010", rf"No(?:operator)?(?:parser|plugin)(?:is|was)?registeredforOp:?{_NAME},?opt?ype:?{_TYPE}"),
+    _form("E19010", rf"N[o0](?:operator)?(?:parser|plugin)(?:[il1]s|was)?reg[il1]steredf[o0]r[o0]p:?{_NAME},?[o0]pt?ype:?{_TYPE}"),
     _form("E19010", r"No(?:operator)?(?:parser|plugin)(?:is|was)?registeredforOp:?\[?(?P<name>[^\s,\[\]]{2,1200})$"),
     _form("EZ3003", r"NosupportedOpskerneland?enginea?refoundfor\[?(?P<name>[^\s,\[\]]{2,1200})$"),
     _form("E16002", rf"NoONNXparser(?:is)?registeredforopt?ype{_TYPE}"),
     _form("E11009", rf"NoCaffeparser(?:is)?registeredforOp{_NAME}(?:,|with)opt?ype{_TYPE}"),
     _form("E10501", rf"IRforOp{_NAME},?(?:with)?opt?ype:?{_TYPE}\]*,?isnotregistered"),
-    _form("EZ3003", rf"NosupportedOpskerneland?enginea?refoundfor{_NAME},opt?ype{_TYPE}"),
+    _form("EZ3003", rf"N[o0]supp[o0]rted[o0]pskerneland?enginea?ref[o0]undf[o0]r{_NAME},[o0]pt?ype{_TYPE}"),
     _form("EZ3002", rf"Opt?ype{_TYPE}\]?ofOpskernel\[?(?P<library>\w+)\]?isunsupported(?:\.?Reason:"
                     rf"(?P<reason>.{{1,1500}}?)\.*(?:{_END}|Opt?ype\[))?"),
     _form(None, rf"FailedtocompileOp{_NAME}\.?\((?:oppath:.{{0,30000}}?)?opt?ype:{_TYPE}\]?\)"),
@@ -181,6 +181,14 @@ class Squeezed:
         return " ".join(self.original[self.places[start] : self.places[end - 1] + 1].split())
 
 
+_OTHER_BRACKETS = str.maketrans("(){}|", "[][][")
+
+
+def rebracketed(text: str) -> str:
+    """Return a text with the brackets that CANN writes, where a writer or scanner made others."""
+    return re.sub(r"[\"'`]([^\"'`\s]{1,1200})[\"'`]", r"[\1]", text).translate(_OTHER_BRACKETS)
+
+
 @dataclass(frozen=True)
 class Found:
     """What one shape found: groups without blanks in names, with them in the rest."""
@@ -193,7 +201,7 @@ class Found:
 # groups that hold words; all others are one word
 _WORDS = frozenset({"reason", "value", "module", "file"})
 _SEEDS = re.compile(
-    r"regist|kernel|engine|compile|parameter|already|duplicat|repeated|specifiedin|specifiedby|invalid"
+    r"reg[il1]st|kernel|engine|compile|parameter|already|duplicat|repeated|specifiedin|specifiedby|invalid"
     r"|required|empty|issupported|isnotsupported|ASCEND_|dimensioncount|profiles|domain_version|hasno|failedto|asizeof|notexist|import"
     r"|fusion|result|together|exclusive|included|argument|outofrange",
     re.IGNORECASE,
@@ -227,4 +235,6 @@ def _found(form: Form, match: re.Match[str], text: Squeezed) -> Found:
     for key, value in match.groupdict().items():
         if value:
             groups[key] = text.words(*match.span(key)) if key in _WORDS else value
+    if ":" in groups.get("type", ""):
+        groups["type"] = re.sub(":+", "::", groups["type"])
     return Found(form, match.start(), groups)

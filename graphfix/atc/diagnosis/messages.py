@@ -262,7 +262,7 @@ class _Reader:
         elif self._message is not None:
             self._message.add(text)
         else:
-            self._mentions += [(s, line) for s in spots if s.kind == "mention"][:50]
+            self._mentions += [(s, line) for s in spots][:50]
             self._note_loose(text, line)
         message = self._message
         if message is not None:
@@ -298,7 +298,7 @@ class _Reader:
         if self._message is not None:
             return []
         for spot in spots:
-            if spot.kind == "mention" and find_strong(Squeezed.of(text[spot.end :])):
+            if find_strong(Squeezed.of(text[spot.end :])):
                 return [spot]
         return []
 
