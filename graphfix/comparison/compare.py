@@ -207,6 +207,11 @@ class _Run:
             for port in b.inputs
             if port.encoding is not None and port.name not in feeds[0].other
         ]
+        if (self.layers or self.bisect) and not isinstance(b, OnnxRuntime | Saved):
+            report.notes.append(
+                "An OM gives its outputs only. For inner values dump a run (ais_bench --dump 1 "
+                "--dump-npy 1, msit debug compare --convert True), and compare the folder."
+            )
         if self.layers or self.bisect:
             self._infer(feeds[0])
             report.layers = self._layers(feeds)

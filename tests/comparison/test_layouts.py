@@ -177,6 +177,29 @@ def test_outputs_that_no_dump_has_are_taken_by_position(tmp_path: Path) -> None:
     assert report.passed and [o.name for o in report.outputs] == ["y"]
 
 
+def test_fused_operators_are_known_by_their_last_node(tmp_path: Path) -> None:
+    found = values(Neg="Abs")
+    folder = tmp_path / "dump"
+    folder.mkdir()
+    for name, node in (("a", "_block_a"), ("y", "_block_b_block_y"), ("shape", "_block_shape")):
+        np.save(folder / f"Op.{node}.8.5.{TIME}.output.0.npy", found[name])
+    report = compare(model(Neg="Abs"), folder, inputs={"x": X}, layers=True)
+    assert report.passed and report.layers is not None and report.layers.unmatched == 1
+    assert {la.value for la in report.layers.layers} == {"a", "y", "shape"}
+    report = compare(model(), folder, inputs={"x": X}, layers=True)
+    assert report.layers is not None and report.layers.first is not None
+    assert report.layers.first.node == "/block/a"
+
+
+def test_names_with_dots_are_names(tmp_path: Path) -> None:
+    proto = text_model(TEXT)
+    proto.graph.node[1].output[0] = proto.graph.node[2].input[0] = "h.b"
+    for name in ("y", "shape", "h.b"):
+        np.save(tmp_path / f"{name}.npy", values()["b" if name == "h.b" else name])
+    report = compare(proto, tmp_path, inputs={"x": X}, layers=True)
+    assert report.passed and report.layers is not None and len(report.layers.layers) == 3
+
+
 def test_ais_bench_dumps_as_npy(tmp_path: Path) -> None:
     converted(tmp_path / "dump" / "20230103063551_npy" / "0" / "model" / "1" / "0", values())
     report = compare(model(), tmp_path / "dump", inputs={"x": X}, layers=True)

@@ -107,6 +107,7 @@ def test_output_names_as_an_om_tells_them(
         ("y", names[0]), ("z", names[1]),
     ]  # fmt: skip
     assert report.layers.unmatched == 1
+    assert "An OM gives its outputs only" in report.notes[0]
 
 
 def test_other_names_are_refused_and_pair_by_order(acl: Any, om: Callable[..., Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -43,6 +43,7 @@ class Saved:
         self._samples = samples_at(path)
         self.on_npu = is_from_npu(self._samples)
         self._entries: dict[int, dict[str, Entry]] = {}
+        self._of_fused: dict[int, dict[str, Entry]] = {}
         self.outputs = [n for n in self._names if n in self._resolved(names)]
 
     @property
@@ -95,11 +96,33 @@ class Saved:
                 if entry is not None:
                     found[name] = entry
                     break
+        fused = self._fused()
+        found.update((n, fused[n]) for n in names if n in fused and n not in found)
         missing = [n for n in self._names if n in names and n not in found]
         if missing:  # by position, as ais_bench writes the outputs
             by_position = self._by_position(entries)
             found.update((n, by_position[n]) for n in missing if n in by_position)
         return found
+
+    def _fused(self) -> dict[str, Entry]:
+        """Return values that fused operators gave: such a one is called by all its nodes in turn.
+
+        `conv1conv1_relu` has the value of conv1_relu (the dump chapter of CANN's guides).
+        """
+        if self._model is None:
+            return {}
+        if self.sample not in self._of_fused:
+            nodes = {_in_file(n.name): n for n in self._model.graph.nodes if n.name}
+            found: dict[str, Entry] = {}
+            for key, entry in self._entries[self.sample].items():
+                name, dot, position = key.rpartition(".")
+                if not dot or not position.isdigit() or name in nodes:
+                    continue
+                last = _last_part(name, nodes)
+                if last is not None and int(position) < len(nodes[last].outputs):
+                    found[nodes[last].outputs[int(position)]] = entry
+            self._of_fused[self.sample] = found
+        return self._of_fused[self.sample]
 
     def _by_position(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return the outputs whose files only tell positions; {} where that is not certain."""
@@ -121,6 +144,20 @@ class Saved:
             node = value.producer
             aliases.append(f"{node.name}.{node.outputs.index(name)}")
         return aliases
+
+
+def _in_file(name: str) -> str:
+    """Return a node's name as dumps have it: a file name, and without the dots that part it."""
+    return re.sub(r"[./\\ ]", "_", name)
+
+
+def _last_part(text: str, names: Container[str]) -> str | None:
+    """Return the last of two or more names that make up a text; None where that is not certain."""
+    splits = [True] + [False] * len(text)  # whether the text up to there is made up of names
+    for end in range(1, len(text) + 1):
+        splits[end] = any(splits[start] and text[start:end] in names for start in range(end))
+    lasts = [text[i:] for i in range(1, len(text)) if splits[i] and text[i:] in names]
+    return lasts[0] if len(lasts) == 1 else None
 
 
 def read_form(port: Port) -> Form | None:
