@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -20,7 +21,7 @@ DEFAULT_MEMORY = 2 << 30
 # other side
 _HELD = 3
 # what measuring takes for each element of one value: some copies in float64
-_MEASURED_BYTES = 64
+MEASURED_BYTES = 64
 # of a value whose shape is unknown
 _GUESS_ELEMENTS = 1 << 18
 _EACH = 4096  # what a value of one number costs: an output of the session, an array, its metrics
@@ -50,6 +51,14 @@ def resident_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
+def give_back() -> None:
+    """Hand freed memory back to the system where the C library keeps it (glibc does)."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def chunks(pairs: Sequence[Pair], share: int, memory: int) -> Iterator[list[Pair]]:
     """Yield runs of pairs whose dumps fit into `share` bytes at one time.
 
@@ -59,7 +68,7 @@ def chunks(pairs: Sequence[Pair], share: int, memory: int) -> Iterator[list[Pair
     held = measured = 0
     for pair in pairs:
         elements, size = value_size(pair.value)
-        more, most = _HELD * size + _EACH, _MEASURED_BYTES * elements
+        more, most = _HELD * size + _EACH, MEASURED_BYTES * elements
         if more + most > share:
             raise UsageError(
                 f"--memory {megabytes(memory)}: does not hold {pair.value.name}, for which "

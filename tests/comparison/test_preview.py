@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -595,3 +597,29 @@ def test_an_epsilon_in_every_block_is_kept_in_every_block() -> None:
     assert all(any(n.endswith(str(i)) for n in kept) for i in range(3))
     assert kept < {n.name for n in proto.graph.node} and len(kept) <= 18
     as_predicted(proto, report)
+
+
+def test_peak_memory_stays_under_the_budget() -> None:
+    pytest.importorskip("resource")  # not on Windows
+    script = """
+import resource, sys
+import numpy as np
+from onnx import helper
+from graphfix.comparison.half.preview import preview_fp16
+from graphfix.support import Target
+from tests.builders import model_of
+ops = ["Tanh", "Abs", "Sqrt", "Mul"]
+names = ["x", *(f"v{i}" for i in range(24))]
+nodes = [helper.make_node(ops[i % 4], [names[i], *["k"] * (i % 4 == 3)], [names[i + 1]], names[i + 1])
+         for i in range(24)]
+dims = [8, 512, 512]
+proto = model_of(nodes, {"x": dims}, {names[-1]: dims}, {"k": np.float32(1e6)})
+report = preview_fp16(proto, Target.of(["Ascend310P3"]), memory=int(sys.argv[1]) << 20)
+assert report.keep is not None
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform != "darwin" else 1 << 20))
+"""  # noqa: E501
+    done = subprocess.run(
+        [sys.executable, "-c", script, "400"], capture_output=True, text=True, timeout=120
+    )  # all values together would take 192 MiB three times
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 400

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphfix.comparison.chunks import megabytes
+from graphfix.comparison.chunks import give_back, megabytes
 from graphfix.comparison.half.forms import SINGLE, Form, Plan
 from graphfix.comparison.half.nodes import NodeRunner
 from graphfix.comparison.half.rounding import Loss, Rounding, loss_of
@@ -28,19 +28,28 @@ _RANDOM = frozenset({
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
     "Bernoulli",
 })  # fmt: skip
+# bytes of all values from which on freed memory is worth handing back
+_LARGE = 64 << 20
 _NONE: frozenset[int] = frozenset()
 
 
 class Held:
     """A tensor while the model runs: as it was given, and rounded where somebody asks for it."""
 
-    __slots__ = ("array", "is_weight", "loss", "rounded")
+    __slots__ = ("array", "counted", "is_weight", "loss", "rounded")
 
     def __init__(self, array: Any, is_weight: bool = False) -> None:
         self.array = array  # a list for a sequence, None for an empty optional
         self.is_weight = is_weight
         self.rounded: np.ndarray | None = None
         self.loss: Loss | None = None
+        self.counted = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes, those of a rounded copy included that somebody may yet ask for."""
+        bytes_ = int(getattr(self.array, "nbytes", 0))
+        return 2 * bytes_ if self.rounded is None and _is_single(self.array) else bytes_
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,8 @@ class Interpreter:
         values.update({n: Held(a) for n, a in feeds.items() if n in graph.values})
         self._live = self.total_bytes = 0
         self._walk(graph, _Scope(values), plan, trace, free=not keep)
+        if self.total_bytes > _LARGE:
+            give_back()
         trace.outputs = {n: values[n].array for n in graph.outputs}
         if keep:
             trace.values = values
@@ -169,7 +180,8 @@ class Interpreter:
             for name, held in zip(node.outputs, results, strict=False):
                 if name:
                     values[name] = held
-                    size = getattr(held.array, "nbytes", 0)
+                    size = held.size
+                    held.counted = size
                     self._live += size
                     self.total_bytes += size
             if self._live > self.memory:
@@ -182,7 +194,7 @@ class Interpreter:
                 for name in last:
                     gone = values.pop(name, None)
                     if gone is not None:
-                        self._live -= getattr(gone.array, "nbytes", 0)
+                        self._live -= gone.counted
 
     def _steps_of(self, graph: Graph) -> _Steps:
         found = self._steps.get(id(graph))

@@ -112,7 +112,7 @@ class NodeRunner:
         model = onnx.ModelProto(ir_version=self.model.proto.ir_version, graph=graph)
         model.opset_import.MergeFrom(self.model.proto.opset_import)
         threads = 0 if node.op_type in _HEAVY else 1
-        session = new_session(model, folder=self.model.folder, threads=threads)
+        session = new_session(model, folder=self.model.folder, threads=threads, arena=False)
         return session, feeds, fetch
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from graphfix.analysis.check import check
 from graphfix.analysis.findings import Namer
-from graphfix.comparison.chunks import DEFAULT_MEMORY, megabytes, resident_bytes
+from graphfix.comparison.chunks import (
+    DEFAULT_MEMORY,
+    MEASURED_BYTES,
+    megabytes,
+    resident_bytes,
+    value_size,
+)
 from graphfix.comparison.compare import Inputs, arrays_of, described, folder_of
 from graphfix.comparison.half.experiment import Errors, Experiment
 from graphfix.comparison.half.forms import MIXED, Plan, Planner
@@ -37,6 +43,8 @@ DEFAULT_RUNS = 200
 # below this a float32 becomes 0 in half
 _TINY = 2.0**-25
 _NAMED = 8
+# what ONNX Runtime takes by itself, in bytes
+_RUNTIME = 48 << 20
 
 
 def preview_fp16(
@@ -141,12 +149,20 @@ class _Preview:
 
     def _experiment(self, feeds: Sequence[Arrays]) -> Experiment:
         weights = sum(byte_size(t) for t in tensors_of(self.model.proto))
-        # as they are, and rounded
-        free = self.memory - resident_bytes() - 2 * weights
+        values = self.model.graph.values
+        sizes = [value_size(values[n]) for n in self.model.graph.outputs]
+        largest = max((elements for elements, _ in sizes), default=0)
+        # what each sample holds: inputs as they are and rounded, outputs of both
+        fed = 2 * sum(array.nbytes for sample in feeds for array in sample.values())
+        fed += 2 * len(feeds) * sum(size for _, size in sizes)
+        # weights as they are and rounded, and the copies that measuring an output makes
+        needed = 2 * weights + MEASURED_BYTES * largest + fed + _RUNTIME
+        free = self.memory - resident_bytes() - needed  # of which ONNX Runtime is not yet a part
         if free <= 0:
             raise UsageError(
-                f"--memory {megabytes(self.memory)}: does not hold the weights as they are and "
-                f"rounded ({megabytes(2 * weights)}) beside the program. Give more."
+                f"--memory {megabytes(self.memory)}: does not hold the weights, inputs and "
+                "outputs, as they are and rounded, and what measuring them takes "
+                f"({megabytes(needed)}) beside the program. Give more, or smaller shapes (--shape)."
             )
         family = self.planner.soc.family if self.planner.soc is not None else ""
         self.rounding = Rounding(
