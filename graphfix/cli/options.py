@@ -51,6 +51,8 @@ def add_fixing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--opset", type=int, metavar="N", help="force this opset (11 to 18)")
     add_custom_op(parser)
     parser.add_argument("--select", default="", metavar="RULES", help="use only these rules")
+    parser.add_argument("--also", default="", metavar="RULES",
+                        help="use these optional rules too, for instance fuse")  # fmt: skip
     parser.add_argument("--ignore", default="", metavar="RULES", help="leave these rules out")
     parser.add_argument("--rules", action="append", default=[], type=Path, metavar="DIR",
                         help="a folder with rules of your own; may be repeated")  # fmt: skip
@@ -83,7 +85,9 @@ def rules_of(options: argparse.Namespace) -> list[Rule]:
         extra = load_folder(folder)
         print(f"rules of {folder}: {', '.join(r.name for r in extra) or 'none'}")
         rules += extra
-    return select(rules, words_of(options.select), words_of(options.ignore))
+    return select(
+        rules, words_of(options.select), words_of(options.ignore), also=words_of(options.also)
+    )
 
 
 def words_of(text: str) -> list[str]:

@@ -103,6 +103,14 @@ class Engine:
         self._said: dict[Hashable, No | _Precedent] = {}
         self._names: set[str] = set()
         self.added: set[Node] = set()  # the nodes that commits brought
+        self.batches: set[tuple[str, int]] = set()  # that commits opened, as in Site.batch
+
+    def take_over(self, earlier: Engine) -> None:
+        """Count what an engine did to the model before as this one's."""
+        self.changes[:0] = earlier.changes
+        self.statistics.update(earlier.statistics)
+        self.gate.failed_proofs[:0] = earlier.gate.failed_proofs
+        self.batches |= earlier.batches
 
     # ------------------------------------------------------------------ running
 
@@ -270,6 +278,8 @@ class Engine:
             node = graph.add_node(copy_node, position + step * index)
             added.append(node)
             self.added.add(node)
+        if site.batch is not None:
+            self.batches.add(site.batch)
         for old, new in site.replace.items():
             if old not in graph.values:  # nothing used it: it went with its node
                 continue

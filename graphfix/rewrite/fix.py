@@ -21,6 +21,7 @@ from graphfix.rewrite.remains import Remains, what_remains
 from graphfix.rewrite.rule import Exactness, Rule
 from graphfix.rewrite.tidy import densify, sparse_count, tidy
 from graphfix.rewrite.whole import WholeProof, compare_models
+from graphfix.rewrite.widen import WIDENS, batch_problem, open_batch
 from graphfix.support import Tables, Target
 
 
@@ -138,6 +139,15 @@ def fix(
             notes.append(
                 f"Constants were left as they are: a branch does not fit them ({problem})."
             )
+    if done.engine.batches:
+        problem = batch_problem(
+            Model(original.proto, original.path), done.result, done.engine.batches,
+            _tolerance(chosen, done.engine),
+        )  # fmt: skip
+        if problem is not None:
+            settings = replace(settings, rules=[r for r in settings.rules if r.name != WIDENS])
+            done = _rewrite(original, original.to_edit(shapes), settings)
+            notes.append(f"The batch stays as it was traced: {problem}")
     result, engine, the_plan = done.result, done.engine, done.plan
     after = check(result, target, tables=tables)
     remaining = what_remains(after, engine, settings.rules, the_plan)
@@ -190,15 +200,18 @@ class _Done:
 
 
 def _rewrite(original: _Original, work: Model, settings: _Settings) -> _Done:
-    infer(work)
+    opened = _opened(work, settings)
     the_plan = plan(work, settings.target, settings.tables, settings.opset)
-    engine = settings.engine(work)
+    others = replace(settings, rules=[rule for rule in settings.rules if rule.name != WIDENS])
+    engine = others.engine(work)
     convert(work, the_plan, engine)
     if the_plan.losses:
         # half of it is written for another opset by now: start again and keep the opset
         work = original.to_edit(settings.shapes)
-        infer(work)
-        engine = settings.engine(work)
+        opened = _opened(work, settings)
+        engine = others.engine(work)
+    if opened is not None:
+        engine.take_over(opened)
     changes = -1
     while len(engine.changes) > changes:
         changes = len(engine.changes)
@@ -218,6 +231,25 @@ def _rewrite(original: _Original, work: Model, settings: _Settings) -> _Done:
         for _ in range(count)
     ]
     return _Done(work, engine, the_plan)
+
+
+def _opened(work: Model, settings: _Settings) -> Engine | None:
+    """Infer the types; open a traced batch where the rule for that was chosen."""
+    infer(work)
+    chosen = [rule for rule in settings.rules if rule.name == WIDENS]
+    if not chosen:
+        return None
+    engine = replace(settings, rules=chosen).engine(work)
+    open_batch(engine)
+    return engine
+
+
+def _forget_shapes(proto: onnx.ModelProto) -> None:
+    """Drop what the file states of inner values and outputs: it holds at other sizes."""
+    del proto.graph.value_info[:]
+    for info in proto.graph.output:
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
 
 
 def _is_vague(model: Model) -> bool:
@@ -280,9 +312,7 @@ class _Original:
                 for dim in shapes[info.name]:
                     dims.dim.add(dim_value=dim)
         if shapes:
-            del proto.graph.value_info[:]
-            for info in proto.graph.output:
-                info.type.tensor_type.ClearField("shape")
+            _forget_shapes(proto)
         proto.ir_version = _ir_version(proto)
         return Model(proto, self.path)
 

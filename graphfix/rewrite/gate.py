@@ -72,7 +72,7 @@ class Gate:
         if site.nodes and len(site.drop) == 1 and not site.drop[0].subgraphs:
             kind = (kind_of(site.drop[0]), in_branch)
             # no node less and nothing to repair: many proposals end here, before an island is cut
-            if converting_from is None and kind in self._sound:
+            if converting_from is None and kind in self._sound and site.batch is None:
                 return Verdict(NO_GAIN)
         opset = converting_from or self.model.emit_opset
         island = cut_out(site, graph, opset, self.model.emit_opset)
@@ -114,7 +114,8 @@ class Gate:
             )
         # an Identity that stands for "an existing value takes over" is no node of the rewrite
         after = Potential(after.bad, after.weight, after.nodes - island.takeovers)
-        if not after < before:
+        # a site that widens the model gains no node; its rule leaves what it brings alone
+        if not after < before and not (island.batch is not None and after == before):
             worst = next((f.message for f in found if f.effect in ("rejected", "miscompiled")), "")
             was_sound = before.bad == before.weight == 0
             return Verdict(NO_GAIN + (f": {worst}" if worst else ""), None, was_sound)

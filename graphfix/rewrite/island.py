@@ -41,6 +41,7 @@ class Island:
     outputs: list[Boundary]
     key: bytes
     names: dict[str, str]  # values of the graph (and made-up ones) -> names on the island
+    batch: tuple[str, int] | None = None  # as in the site
     takeovers: int = 0  # Identity nodes of `after` that only say "an existing value takes over"
 
     def model_after(self) -> Model:
@@ -125,9 +126,9 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     after = _model(after_nodes, constants, inputs, outputs, names_after, target_opset, graph.model)
     flags = bytes(2 * port.is_inner + port.is_weight for port in inputs)
     key = before.SerializeToString(deterministic=True) + after.SerializeToString(deterministic=True)
-    key += flags
+    key += flags + (repr(site.batch).encode() if site.batch is not None else b"")
     takeovers = len(after_nodes) - len(site.nodes)
-    return Island(before, after, inputs, outputs, key, names_after, takeovers)
+    return Island(before, after, inputs, outputs, key, names_after, site.batch, takeovers)
 
 
 def implied_shapes(nodes: Sequence[Node]) -> dict[str, Shape]:

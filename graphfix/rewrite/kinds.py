@@ -67,7 +67,7 @@ class Template:
     @staticmethod
     def of(site: Site, node: Node) -> Template | None:
         """Return the template of a site, None when it names more than the node does."""
-        if site.drop != (node,):
+        if site.drop != (node,) or site.batch is not None:
             return None
         own = {"", *node.inputs, *node.outputs}
         named = {name for proto in site.nodes for name in proto.input}

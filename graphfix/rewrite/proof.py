@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ def prove(island: Island, exactness: Exactness, tolerance: float) -> Proof:
     Where ONNX Runtime lacks the original, and the reference evaluator, which gets some versions of
     operators wrong, sees a difference, the runtime is asked for the rewritten site.
     """
+    if island.batch is not None:
+        return _prove_batch(island, exactness, tolerance)
     failed: Proof | None = None
     for first, second in ((RUNTIME, RUNTIME), (REFERENCE, REFERENCE), (REFERENCE, RUNTIME)):
         before, after = _runner(first, island.before), _runner(second, island.after)
@@ -82,6 +84,49 @@ def prove(island: Island, exactness: Exactness, tolerance: float) -> Proof:
         failed = failed or proof
     nothing = "neither ONNX Runtime nor the reference evaluator runs the site"
     return failed or Proof(None, 0, 0.0, nothing, "")
+
+
+def _prove_batch(island: Island, exactness: Exactness, tolerance: float) -> Proof:
+    """Compare at the size that the original takes, and at twice that with its two halves joined."""
+    assert island.batch is not None
+    symbol, size = island.batch
+    before, after = _runner(RUNTIME, island.before), _runner(RUNTIME, island.after)
+    if before is None or after is None:
+        return Proof(None, 0, 0.0, f"{RUNTIME} does not run the site", RUNTIME)
+    split = {p.name for p in island.inputs if p.shape and (p.shape[0] or "") == symbol}
+    if not split:
+        return Proof(None, 0, 0.0, f"no input is led by {symbol}", RUNTIME)
+    rng = np.random.default_rng(zlib.crc32(island.key))
+    worst = 0.0
+    for parts in (1, 2):
+        pieces = []
+        for _ in range(parts):
+            ports = [_with_size(p, size) if p.name in split else p for p in island.inputs]
+            shapes = bind(ports, {}, size)
+            pieces.append({p.name: random_input(rng, p, shapes[p.name], 4) for p in ports})
+        whole = {
+            name: np.concatenate([piece[name] for piece in pieces]) if name in split else first
+            for name, first in pieces[0].items()
+        }
+        for piece in pieces:
+            piece.update({n: a for n, a in whole.items() if n not in split})
+        try:
+            wanted = [np.concatenate(outs) for outs in zip(*map(before.run, pieces), strict=True)]
+            found = after.run(whole)
+        except Exception as error:  # an engine's own errors, of many kinds
+            return Proof(False, 0, worst, f"a site fails: {first_line(error)}", RUNTIME)
+        for port, want, have in zip(island.outputs, wanted, found, strict=True):
+            problem, distance = difference(want, have, exactness, tolerance)
+            worst = max(worst, distance)
+            if problem is not None:
+                reason = f"output {port.name} at {parts} x {size}: {problem}"
+                return Proof(False, parts, worst, reason, RUNTIME)
+    return Proof(True, 2, worst, f"equal at {size} and {2 * size}", RUNTIME)
+
+
+def _with_size(port: Boundary, size: int) -> Boundary:
+    assert port.shape is not None
+    return replace(port, shape=(size, *port.shape[1:]))
 
 
 class _Runner:

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 import types
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -80,23 +81,27 @@ def _load_python(path: Path, name: str) -> Rule:
 
 
 def select(
-    rules: list[Rule], selected: list[str], ignored: list[str], *, optional: bool = False
-) -> list[Rule]:
-    """Return the rules that --select and --ignore leave; a group's name stands for its rules."""
+    rules: list[Rule], selected: list[str], ignored: list[str], *, optional: bool = False,
+    also: Sequence[str] = (),
+) -> list[Rule]:  # fmt: skip
+    """Return the rules that --select, --also and --ignore leave; a group stands for its rules."""
     known = {rule.name for rule in rules} | {rule.name.partition("/")[0] for rule in rules}
-    for word in (*selected, *ignored):
+    for word in (*selected, *ignored, *also):
         if word not in known:
             raise UsageError(
                 f"{word}: no such rule or group. {nearest(word, known)} "
                 "`graphfix rules` lists them."
             )
 
-    def named(rule: Rule, words: list[str]) -> bool:
+    def named(rule: Rule, words: Sequence[str]) -> bool:
         return rule.name in words or rule.name.partition("/")[0] in words
 
     return [
         rule
         for rule in rules
-        if (named(rule, selected) if selected else optional or not rule.optional)
+        if (
+            (named(rule, selected) if selected else optional or not rule.optional)
+            or named(rule, also)
+        )
         and not named(rule, ignored)
     ]

@@ -42,12 +42,17 @@ class Site:
     `nodes` name their results as the builder made them up; `replace` maps each value of a dropped
     node that is used elsewhere to the new value that stands in for it. An old value may also be
     replaced by an existing one (removing an Identity).
+
+    `batch` is (symbol, size) where the site widens what a model takes: the first dim of its inputs
+    is open under that symbol (empty where it has none), but the nodes that go work at one size
+    only. The proof runs the new nodes at twice that size too, and the old ones on each half.
     """
 
     drop: tuple[Node, ...]
     nodes: tuple[onnx.NodeProto, ...]
     constants: tuple[onnx.TensorProto, ...]
     replace: Mapping[str, str]
+    batch: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)

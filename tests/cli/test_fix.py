@@ -252,6 +252,16 @@ def test_select_and_ignore(main: Callable, model: Path, tmp_path: Path) -> None:
     assert after("--select", "decompose", "--ignore", "decompose/gelu") == ["Gelu"]
 
 
+def test_optional_rules_come_on_top(main: Callable, tmp_path: Path) -> None:
+    proto = text_model("g (float[N,3,4] x) => (float[2,12] y) <int64[2] s = {2, 12}> "
+                       "{ h = Identity(x)  y = Reshape(h, s) }")  # fmt: skip
+    write(proto, tmp_path / "model.onnx")
+    assert "reshape_batch" not in main("fix", "model.onnx", "--dry-run").stdout
+    done = main("fix", "model.onnx", "--dry-run", "--also", "explicit/reshape_batch")
+    assert "explicit/reshape_batch" in done.stdout and "clean/identity" in done.stdout
+    assert_refused(main, tmp_path, ["fix", "model.onnx", "--dry-run", "--also", "fuze"], "fuze")
+
+
 def test_refusal_that_remains_fails(main: Callable, model: Path) -> None:
     done = main("fix", "model.onnx", "--dry-run", "--ignore", "decompose/gelu")
     assert done.returncode == 1

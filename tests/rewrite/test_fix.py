@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -16,12 +17,13 @@ from onnx import helper
 import graphfix
 from graphfix.comparison.runtimes.onnxruntime import new_session
 from graphfix.errors import UsageError
-from graphfix.graph import Model
-from graphfix.rewrite import FixReport, fix
+from graphfix.graph import Graph, Model, Node
+from graphfix.rewrite import Builder, FixReport, No, Site, fix
+from graphfix.rewrite.registry import own_rules, select
 from graphfix.rewrite.whole import compare_models
 from graphfix.support import Target
 from tests.builders import model_of, text_model, write
-from tests.rewrite.toys import TARGET, assert_same, pair
+from tests.rewrite.toys import TARGET, assert_same, pair, toy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from demo import transformer
@@ -509,3 +511,63 @@ def test_what_a_rule_brings_is_folded_in_the_same_run(text: str) -> None:
     again = fix(report.model.proto, TARGET)
     assert again.changes == []
     assert again.model.proto == report.model.proto
+
+
+# ---------------------------------------------------------------------- a traced batch
+
+TRACED = """g (float[N,6,4] x) => (float[2,6,4] y)
+    <int64[3] s = {4, 3, 4}, int64[2] f = {2, 24}, int64[3] back = {2, 6, 4}> {
+    a = Reshape(x, s)  b = Softmax<axis = -1>(a)  c = Reshape(b, f)  d = Relu(c)
+    y = Reshape(d, back)
+}"""
+
+
+def test_a_traced_batch_becomes_open_when_asked_for() -> None:
+    proto = text_model(TRACED)
+    assert fix(proto, TARGET).changes == []  # nobody asked
+    rules = select(list(own_rules()), [], [], also=["explicit/reshape_batch"])
+    report = fix(proto, TARGET, rules=rules, verify="model")
+    assert report.fired()["explicit/reshape_batch"] == 3
+    assert report.whole is not None and report.whole.ok is True
+    after = report.model.proto
+    onnx.checker.check_model(after, full_check=True)
+    x = np.random.default_rng(0).standard_normal((6, 6, 4)).astype(np.float32)
+    whole = new_session(after).run(None, {"x": x})[0]
+    parts = [new_session(proto).run(None, {"x": x[i : i + 2]})[0] for i in (0, 2, 4)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+    assert [d.dim_value for d in after.graph.output[0].type.tensor_type.shape.dim] == [0, 6, 4]
+    again = fix(after, TARGET, rules=rules)
+    assert again.changes == [] and again.model.proto == after
+
+
+def test_a_batch_that_stays_elsewhere_closes_it_again(
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    """The Expand would still give the traced size: the model as a whole takes no other one."""
+    proto = text_model("""g (float[N,2,12] x) => (float[2,24] y)
+        <int64[2] s = {2, 24}, int64[1] o = {0}, int64[1] t = {1}, int64[2] e = {2, 24}> {
+        a = Reshape(x, s)  b = Slice(a, o, t)  c = Expand(b, e)  y = Mul(a, c)
+    }""")
+    rules = select(list(own_rules()), [], [], also=["explicit/reshape_batch"])
+    report = fix(proto, TARGET, rules=rules)
+    assert report.fired()["explicit/reshape_batch"] == 0
+    assert any("traced" in note for note in report.notes)
+    schema.validate(report.to_json())
+    x = np.random.default_rng(0).standard_normal((2, 2, 12)).astype(np.float32)
+    first, second = (new_session(p).run(None, {"x": x})[0] for p in (proto, report.model.proto))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_wrong_widening_is_rolled_back() -> None:
+    """Equal at the traced size, other rows at twice that."""
+
+    def match(node: Node, graph: Graph) -> Site | No:
+        b = Builder(node, graph)
+        moved = b.op("Transpose", node.inputs[0], perm=[1, 0, 2])
+        site = b.site(b.op("Reshape", moved, b.ints(-1, 24)))
+        return replace(site, batch=("N", 1))
+
+    proto = text_model("g (float[N,1,24] x) => (float[1,24] y) <int64[2] s = {1, 24}> {"
+                       " y = Reshape(x, s) }")  # fmt: skip
+    report = fix(proto, TARGET, rules=[toy("toy/widens", "Reshape", match)])
+    assert report.changes == []
