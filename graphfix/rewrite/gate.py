@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from graphfix.graph import Graph, Model, Node, Shape
 from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.island import Island, cut_out
-from graphfix.rewrite.judge import Potential, boundary_problem, findings_of, potential_of
+from graphfix.rewrite.judge import (
+    Potential,
+    boundary_problem,
+    findings_of,
+    invalid_node,
+    potential_of,
+)
 from graphfix.rewrite.kinds import kind_of
 from graphfix.rewrite.proof import Proof, prove
 from graphfix.rewrite.rule import Exactness, Rule, Site
@@ -100,6 +106,9 @@ class Gate:
             return Verdict(f"the rule built an invalid site: {error}")
         if problem is not None:
             return Verdict(problem)
+        invalid = invalid_node(island.after)
+        if invalid is not None and invalid_node(island.before) is None:
+            return Verdict(f"the rule built an invalid node: {invalid}")
         opset = self.model.emit_opset
         found = findings_of(island.after, island.inputs, opset, self.target, self.tables)
         after = potential_of(island.after, found, in_branch)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
+import onnx.checker
+import onnx.defs
 
 from graphfix.analysis.context import Context
 from graphfix.analysis.findings import Finding
@@ -99,4 +101,26 @@ def boundary_problem(island: Island) -> str | None:
         for new, old in zip(value.shape, port.shape, strict=True):
             if isinstance(new, int) and isinstance(old, int) and new != old:
                 return f"the output would have shape {value.shape} instead of {port.shape}"
+    return None
+
+
+def invalid_node(model: onnx.ModelProto) -> str | None:
+    """Return what ONNX's checker says of the nodes of a small model, None when all are valid.
+
+    Nodes with branches and operators that ONNX does not know are passed over.
+    """
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = model.ir_version
+    context.opset_imports = opsets = {e.domain: e.version for e in model.opset_import}
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") or any(a.HasField("g") for a in node.attribute):
+            continue
+        try:
+            onnx.defs.get_schema(node.op_type, opsets.get("", 1), "")
+        except onnx.defs.SchemaError:
+            continue
+        try:
+            onnx.checker.check_node(node, context)
+        except onnx.checker.ValidationError as error:
+            return str(error).strip().partition("\n")[0]
     return None

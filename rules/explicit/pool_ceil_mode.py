@@ -3,19 +3,21 @@
 Why       From opset 22 on a last window that would start in the padding is left out; before, ONNX
           counted it. A model from there cannot be relabelled for CANN as it stands.
 Rewrites  MaxPool, AveragePool, LpPool: ceil_mode 1 -> 0 where the windows fit without rounding up.
-Leaves    Windows that hang over the end; spatial axes whose size is not a number; auto_pad.
-Exact     exact.
+Leaves    Windows that hang over the end; spatial axes whose size is not a number; auto_pad;
+          dilated windows of AveragePool and LpPool.
+Exact     MaxPool exact; engines of two opsets sum in another order, float32 within 2e-6.
 Source    ONNX operator schemas MaxPool-12, MaxPool-22, AveragePool-11, AveragePool-22.
 """
 
 from graphfix.graph import Graph, Node
-from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
+from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
 
 
 class PoolCeilMode(Rule):
     """Pooling with a ceil_mode that changes nothing -> without."""
 
     roots = ("MaxPool", "AveragePool", "LpPool")
+    exactness = Exactness.ROUNDING
     is_local = True
 
     def match(self, node: Node, graph: Graph) -> Site | No:
@@ -44,8 +46,11 @@ class PoolCeilMode(Rule):
                 windows -= 1
             if windows != room // stride + 1:
                 return No("a window hangs over the end")
+        if node.op_type != "MaxPool" and any(d != 1 for d in dilations):
+            return No("the window is dilated, which no other version of the operator knows")
         b = Builder(node, graph)
-        names = b.copy(node, ceil_mode=None)
+        changes = {"ceil_mode": None} | ({} if node.op_type == "MaxPool" else {"dilations": None})
+        names = b.copy(node, **changes)
         return b.site({o: n for o, n in zip(node.outputs, names, strict=True) if o})
 
     examples = (
@@ -76,6 +81,21 @@ class PoolCeilMode(Rule):
             "g (float[1,1,4,N] x) => (float[1,1,2,M] y) { y = MaxPool<ceil_mode = 1, "
             "kernel_shape = [2, 3], strides = [2, 2]>(x) }",
             reason="the size of a spatial axis is not a number",
+        ),
+        Example(
+            "g (float[1,1,4,4] x) => (float[1,1,2,2] y) { y = AveragePool<ceil_mode = 1, "
+            "dilations = [1, 1], kernel_shape = [2, 2], strides = [2, 2]>(x) }",
+            after="g (float[1,1,4,4] x) => (float[1,1,2,2] y) { y = AveragePool<"
+            "kernel_shape = [2, 2], strides = [2, 2]>(x) }",
+            opset=22,
+            target=17,
+        ),
+        NearMiss(
+            "g (float[1,1,4,4] x) => (float[1,1,2,2] y) { y = AveragePool<ceil_mode = 1, "
+            "dilations = [2, 2], kernel_shape = [2, 2]>(x) }",
+            reason="the window is dilated",
+            opset=22,
+            target=17,
         ),
         NearMiss(
             "g (float[1,1,4,4] x) => (float[1,1,2,2] y) { y = MaxPool<kernel_shape = [2, 2], "

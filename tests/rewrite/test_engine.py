@@ -740,3 +740,13 @@ def test_order_of_rules_does_not_change_the_result_of_independent_sites() -> Non
     for order in itertools.permutations(rules):
         after, _ = rewrite(proto, order)
         assert operators(after) == ["Relu"], [r.name for r in order]
+
+
+def test_invalid_nodes_are_refused_without_a_proof_too() -> None:
+    """An attribute that the opset does not know: the runtime would not load the result."""
+    proto = text_model("g (float[2] x) => (float[2] y) { y = Clip(x) }")
+    rule = single("toy/invalid", "Clip", lambda b, x: b.op("Abs", x, surprise=1))
+    after, engine = rewrite(proto, [rule], verify="off")
+    assert fired(engine) == {} and operators(after) == ["Clip"]
+    (reason,) = engine.statistics["toy/invalid"].refused
+    assert "invalid node" in reason and "surprise" in reason
