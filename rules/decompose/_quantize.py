@@ -158,11 +158,6 @@ def joined(b: Builder, parts: list[str]) -> str:
     return total
 
 
-def constant_values(value: Value | None) -> np.ndarray | None:
-    """Return the array of a small constant."""
-    return None if value is None or value.constant is None else value.known
-
-
 def beside(b: Builder, name: str, value: Value | None, is_left: bool) -> str:
     """Return a scale or zero point of a matrix so that it broadcasts to the product.
 
