@@ -161,6 +161,8 @@ def compare_layers(
     report.first = next((layer for layer in failing if layer.value not in gone), None)
     if report.first is not None:
         report.path = error_path(a.model, report)
+        if tolerance is not None and not tolerance.of_elements:
+            return report  # under half precision all values differ from the first on
         rest = [layer for layer in report.layers if layer.value not in gone]
         report.begins = _beginning(a.model, report.first, rest)
     return report

@@ -61,7 +61,8 @@ def _table(report: Comparison, style: str) -> list[str]:
     if not report.outputs:
         return ["No output was compared."]
     worst = sorted(report.outputs, key=lambda o: (o.metrics.passed, -o.metrics.beyond))
-    rows = [_row(o) for o in worst[:_ROWS]]
+    by_element = report.tolerance is None or report.tolerance.of_elements
+    rows = [_row(o, by_element) for o in worst[:_ROWS]]
     lines = tabulate(rows, _OUTPUT_HEAD, tablefmt=style, disable_numparse=True).splitlines()
     if len(worst) > _ROWS:
         rest = worst[_ROWS:]
@@ -70,7 +71,7 @@ def _table(report: Comparison, style: str) -> list[str]:
     for o in worst[:_ROWS]:
         m = o.metrics
         if m.problem is not None:
-            where = f", first at {list(m.first)}" if m.first else ""
+            where = f", first at {list(m.first)}" if m.first and by_element else ""
             sample = f" (sample {o.sample})" if report.samples > 1 else ""
             lines += ["", *wrap(f"{o.name}: {m.problem}{where}{sample}", "  ")]
         elif m.note is not None:
@@ -78,10 +79,10 @@ def _table(report: Comparison, style: str) -> list[str]:
     return lines
 
 
-def _row(o: Output) -> list[str]:
+def _row(o: Output, by_element: bool) -> list[str]:
     m = o.metrics
     verdict = "equal" if m.equal else "within" if m.passed else "DIFFERS"
-    beyond = "0" if not m.beyond else f"{m.beyond:.2%}"
+    beyond = "0" if not m.beyond else f"{m.beyond:.2%}" if by_element else "-"
     return [
         shorten(o.name, 28), m.dtype, _number(m.max_abs), _number(m.max_rel),
         _number(m.relative_euclidean), _cosine(m.cosine), beyond, verdict,

@@ -86,6 +86,9 @@ def test_half_outputs_are_compared_by_value(acl: Any, om: Callable[..., Path]) -
     report = compare(text_model(MODEL), om(fixed(), half=True))
     assert report.passed and 0 < (report.outputs[0].metrics.max_abs or 0) < HALF
     assert "cosine from 0.99, relative Euclidean error to 0.05; an NPU" in render(report)
+    wrong = om(fixed(MODEL.replace("Exp", "Sin")), half=True)
+    layers = compare(text_model(MODEL), wrong, layers=True).layers
+    assert layers is not None and layers.first is not None and layers.begins is None
     strict = compare(text_model(MODEL), om(fixed(), half=True), tolerance=Tolerance(1e-7, 1e-7))
     assert not strict.passed
     assert "float16 instead of float32" in render(report)
