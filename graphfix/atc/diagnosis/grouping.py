@@ -29,6 +29,8 @@ def causes_of(run: Run, reading: Reading) -> list[Cause]:
         cause = cause_of(message, run, reading)
         if cause is not None:
             _add(errors, cause)
+    for cause in errors:
+        cause.nodes = merged(cause.nodes)
     found = _ranked(_with_events(_folded(errors), run, reading))
     for cause in found:
         advise(cause, reading)
@@ -75,7 +77,7 @@ def _add(causes: list[Cause], cause: Cause) -> None:
     """Add a cause, or put it to the one that says the same of other nodes."""
     for other in causes:
         if _is_same(other, cause):
-            other.nodes = merged([*other.nodes, *cause.nodes])
+            other.nodes += cause.nodes
             other.count += cause.count
             for code in (cause.code, *cause.also):
                 if code != other.code and code not in other.also and not is_twin(code, other.code):

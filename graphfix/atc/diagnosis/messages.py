@@ -13,7 +13,8 @@ from graphfix.atc.diagnosis.reading import Line
 
 _MOST_LINES = 400  # of one message; a stack of a kernel compiler has some hundred
 _MOST_CHARACTERS = 60_000
-_MOST_MESSAGES = 3000  # of one run
+_MOST_MESSAGES = 20_000  # of one run
+_MOST_KEPT = 8_000_000  # characters of all messages of a run; further ones keep their first lines
 _LOOSE_LINES = 8  # lines without a code that are read together, so that a broken one is whole
 _MOST_SEEN = 12  # lines that look like errors and say nothing known
 
@@ -69,6 +70,7 @@ class Run:
     events: dict[str, tuple[str, int]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     errors: int = 0
+    kept: int = 0  # characters
 
     @property
     def is_empty(self) -> bool:
@@ -408,12 +410,15 @@ class _Reader:
             return
         key = (
             message.code,
-            re.sub(r"0x[0-9a-fA-F]+|\d{4,}", "", "".join(message.text.split()))[:2000],
+            re.sub(r"0x[0-9a-fA-F]+|\d{9,}", "", "".join(message.text.split()))[:2000],
         )
         same = self._known.get(key)
         if same is not None:
             same.count += 1
         elif len(run.messages) < _MOST_MESSAGES:
+            run.kept += message.size
+            if run.kept > _MOST_KEPT:
+                message.lines = [line[:2000] for line in message.lines[:4]]
             self._known[key] = message
             run.messages.append(message)
 
