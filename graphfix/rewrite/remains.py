@@ -52,12 +52,13 @@ def what_remains(
     namer = Namer(model.graph)
     nodes = {(scope_of(n.graph), namer.name(n)): n for n in model.graph.walk()}
     by_name = {rule.name: rule for rule in rules}
-    losses = {name: reason for name, _, reason in plan.losses}
+    # nodes without a name got one since: then their operator has to tell
+    losses = {name or op_type: reason for name, op_type, reason in plan.losses}
     said: dict[Hashable, str] = {}
     result = []
     for found in left:
         node = nodes.get((found.scope, found.node or ""))
-        reason = losses.get(found.node or "")
+        reason = losses.get(found.node or "") or losses.get(found.op_type or "")
         if reason is None:
             key = (found.fix, found.constraint, found.name, node and kind_of(node))
             if key not in said or (node is not None and node.subgraphs):

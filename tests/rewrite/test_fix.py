@@ -571,3 +571,29 @@ def test_a_wrong_widening_is_rolled_back() -> None:
                        " y = Reshape(x, s) }")  # fmt: skip
     report = fix(proto, TARGET, rules=[toy("toy/widens", "Reshape", match)])
     assert report.changes == []
+
+
+def test_bound_shapes_leave_no_shape_arithmetic() -> None:
+    """What feeds Reshape, Expand, Slice, Tile, Range and Resize becomes constant; nothing else."""
+    proto = text_model("""g (float[N,3,H,W] x) => (float[A,B] y, float[C,D,E,F] z)
+        <int64[1] zero = {0}, int64[1] two = {2}, int64[1] rest = {-1}, int64[1] one = {1},
+         int64 none = {0}, int64 by = {1}, int64[1] last = {3}> {
+        s = Shape(x)  n = Gather(s, zero)  h = Gather(s, two)  w = Gather(s, last)
+        d = Concat<axis = 0>(n, rest)  flat = Reshape(x, d)
+        half = Div(h, two)  sl = Slice(x, zero, half, two)
+        count = Squeeze(n, zero)  r = Range(none, count, by)  rf = Cast<to = 1>(r)
+        col = Unsqueeze(rf, one)  e = Concat<axis = 0>(n, one)  wide = Expand(col, e)
+        y = Add(flat, wide)
+        reps = Concat<axis = 0>(one, one, two, one)  t = Tile(sl, reps)
+        double = Mul(w, two)  c = Slice(s, zero, two)  to = Concat<axis = 0>(c, h, double)
+        z = Resize<mode = "nearest", nearest_mode = "floor",
+                   coordinate_transformation_mode = "asymmetric">(t, , , to)
+    }""")
+    report = fix(proto, TARGET, shapes={"x": (2, 3, 4, 6)}, verify="model")
+    left = {n.op_type for n in report.model.proto.graph.node}
+    assert not left & {"Shape", "Gather", "Concat", "Range", "Cast", "Div", "Squeeze"}, left
+    assert report.whole is not None and report.whole.ok is True
+    assert "dynamic" not in {f.effect for f in report.after.findings}
+    open_ = fix(proto, TARGET, verify="model")
+    assert "Shape" in {n.op_type for n in open_.model.proto.graph.node}
+    assert open_.whole is not None and open_.whole.ok is True
