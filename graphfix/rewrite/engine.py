@@ -227,6 +227,8 @@ class Engine:
                 *self.statistics[rule.name].missed,
             )
         ]
+        # rules that clean any operator tell least about one that is lost
+        said.sort(key=lambda text: text.startswith("clean/"))
         return "; ".join(said[:2])
 
     @staticmethod
