@@ -18,6 +18,7 @@ from graphfix.rewrite.judge import (
     findings_of,
     invalid_node,
     potential_of,
+    takes_leak,
 )
 from graphfix.rewrite.kinds import kind_of
 from graphfix.rewrite.proof import Proof, prove
@@ -62,6 +63,7 @@ class Gate:
         self.failed_proofs: list[tuple[str, str, Proof]] = []
         self._verdicts: dict[tuple[str, bytes, bool], Verdict] = {}
         self._sound: set[Hashable] = set()  # kinds of nodes that the target takes as they are
+        self._leaks = any(takes_leak(node.proto) for node in model.graph.walk())
         self._types: dict[bytes, Types] = {}  # of the values of rewritten islands
 
     def judge(
@@ -111,7 +113,7 @@ class Gate:
             return Verdict(f"the rule built an invalid node: {invalid}")
         opset = self.model.emit_opset
         found = findings_of(island.after, island.inputs, opset, self.target, self.tables)
-        after = potential_of(island.after, found, in_branch)
+        after = potential_of(island.after, found, in_branch, self._leaks)
         if converting:
             # the node has no meaning at the new opset, or another one: it counts as bad
             before = Potential(1, 0, 1)
@@ -120,6 +122,7 @@ class Gate:
                 island.before,
                 findings_of(island.before, island.inputs, opset, self.target, self.tables),
                 in_branch,
+                self._leaks,
             )
         # an Identity that stands for "an existing value takes over" is no node of the rewrite
         after = Potential(after.bad, after.weight, after.nodes - island.takeovers)

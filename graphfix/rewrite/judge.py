@@ -59,6 +59,23 @@ def findings_of(
     return [f for f in context.findings if f.node is not None and f.op_type not in _PSEUDO]
 
 
+def takes_leak(node: onnx.NodeProto) -> bool:
+    """Whether a ConvTranspose gets auto_pad from an earlier one with output_shape.
+
+    So says the constraint ConvTranspose/leaked-auto-pad of op_support; what has to go is the other
+    node's output_shape, of which no island of this node knows.
+    """
+    written = {attribute.name for attribute in node.attribute}
+    return node.op_type == "ConvTranspose" and not written & {"output_shape", "auto_pad"}
+
+
+def _leaves_leak(node: onnx.NodeProto) -> bool:
+    written = {attribute.name for attribute in node.attribute}
+    return (
+        node.op_type == "ConvTranspose" and "output_shape" in written and "auto_pad" not in written
+    )
+
+
 def _count(graph: onnx.GraphProto) -> int:
     """Return the number of nodes, those in branches included."""
     inner = sum(_count(a.g) for node in graph.node for a in node.attribute if a.HasField("g"))
@@ -66,13 +83,16 @@ def _count(graph: onnx.GraphProto) -> int:
 
 
 def potential_of(
-    proto: onnx.ModelProto, found: list[Finding], in_branch: bool = False
+    proto: onnx.ModelProto, found: list[Finding], in_branch: bool = False, leaks: bool = False
 ) -> Potential:
     """Return the potential of a small model with these findings.
 
     `in_branch`: its nodes lie in a branch, where the parser refuses inputs that are left empty.
+    `leaks`: nodes elsewhere take what an output_shape leaves behind (see `takes_leak`).
     """
     bad = len({f.node for f in found if f.effect in ("rejected", "miscompiled")})
+    if leaks:
+        bad += sum(_leaves_leak(node) for node in proto.graph.node)
     if in_branch:
         bad += sum("" in node.input for node in proto.graph.node)
     weight = len({f.node for f in found if f.effect == "fallback"})

@@ -597,3 +597,19 @@ def test_bound_shapes_leave_no_shape_arithmetic() -> None:
     open_ = fix(proto, TARGET, verify="model")
     assert "Shape" in {n.op_type for n in open_.model.proto.graph.node}
     assert open_.whole is not None and open_.whole.ok is True
+
+
+def test_an_output_shape_goes_for_the_sake_of_later_nodes() -> None:
+    """CANN hands the mode of the first ConvTranspose on to the second, which alone is refused."""
+    proto = text_model("""g (float[1,2,4,4] x, float[2,2,3,3] w) => (float[1,2,10,10] z) {
+        y = ConvTranspose<output_shape = [8, 8], strides = [2, 2], kernel_shape = [3, 3]>(x, w)
+        z = ConvTranspose<kernel_shape = [3, 3]>(y, w)
+    }""")
+    report = fix(proto, TARGET, verify="model")
+    assert "miscompiled" in {f.effect for f in report.before.findings}
+    assert not worst(report) and report.fired()["explicit/conv_transpose_shape"] >= 1
+    assert report.whole is not None and report.whole.ok is True
+    alone = text_model("""g (float[1,2,4,4] x, float[2,2,3,3] w) => (float[1,2,8,8] y) {
+        y = ConvTranspose<output_shape = [8, 8], strides = [2, 2], kernel_shape = [3, 3]>(x, w)
+    }""")
+    assert fix(alone, TARGET).changes == []  # nobody comes after it
