@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from graphfix.cli import convert as conversion
 from graphfix.cli.options import write_output
 from graphfix.errors import UsageError
+from graphfix.frameworks.request import EXPORTERS
 
 if TYPE_CHECKING:
     from graphfix.atc.prepare import Prepared, Wish
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", action="append", default=[], metavar="NAME=DTYPE[D,D]", help="of the export")
     add("--dynamic", action="append", default=[], metavar="NAME:AXIS=SYMBOL", help="of the export")
     add("--output-names", default="", metavar="A,B", help="of the export")
-    add("--exporter", metavar="NAME", help="of the export")
+    add("--exporter", choices=("auto", *EXPORTERS), help="of the export")
     add("--trust", action="store_true", help="of the export: load pickles")
     conversion.add_conversion(parser)
     add("--report", type=Path, metavar="FILE", help="write one JSON report of all stages there")
