@@ -203,14 +203,16 @@ def _keep_worst(
 
 
 def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer], gone: set[str]) -> bool:
-    """Whether the error is gone in all nearest compared values that follow, and there are some.
+    """Whether the other side has another value under this name: the error is gone further on.
 
-    One that follows and differs, but heals itself, is of the set `gone`.
+    It must be gone in all nearest compared values that follow, and some of them must lie behind a
+    value that the other side does not have, as where a node was folded into the one before. One
+    that follows behind such a value and differs, but heals itself, is of the set `gone`.
     """
     found = False
-    stack, seen = [model.graph.values[layer.value]], {layer.value}
+    stack, seen = [(model.graph.values[layer.value], False)], {layer.value}
     while stack:
-        value = stack.pop()
+        value, behind = stack.pop()
         if value.is_output and value.name not in layers:
             return False
         for name in _following(value, model):
@@ -218,10 +220,10 @@ def _heals(model: Model, layer: Layer, layers: Mapping[str, Layer], gone: set[st
                 continue
             seen.add(name)
             if name not in layers:
-                stack.append(model.graph.values[name])
-            elif name in gone or (
-                layers[name].metrics.passed and layers[name].error <= _LEFT * layer.error
-            ):
+                stack.append((model.graph.values[name], True))
+            elif layers[name].metrics.passed and layers[name].error <= _LEFT * layer.error:
+                found = found or behind
+            elif behind and name in gone:
                 found = True
             else:
                 return False
