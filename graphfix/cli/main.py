@@ -34,7 +34,7 @@ COMMANDS = {
 }
 
 _EPILOG = """exit codes: 0 nothing at or above --fail-on; 1 findings; 2 bad usage or unreadable
-input; 3 internal error. All verdicts are predictions; no ATC is run."""
+input; 3 internal error. Verdicts are predictions until a run of ATC has proved them."""
 
 
 class Parser(argparse.ArgumentParser):
