@@ -209,7 +209,7 @@ def verdict_lines(report: Report) -> list[str]:
 _ENGINE_WORDS = {
     "AI Core": "nodes on the AI Core",
     "AI CPU": "on the AI CPU",
-    "local": "without a kernel",
+    "local": "that need no kernel",
     "folded": "folded",
     "none": "without a fitting kernel",
     "unknown": "unknown",
