@@ -80,8 +80,6 @@ def test_a_command_that_is_not_real_is_noticed() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_option_of_atc_is_real(topic: Topic) -> None:
-    if not OPTIONS.is_file():
-        pytest.skip("op_support/atc has no options table yet")
     known = set(re.findall(r"[a-z0-9_]+", OPTIONS.read_text(encoding="utf-8")))
     own = {"--optimize_for_memory", "--dynamic_batch"}  # named as mistakes
     said = set(re.findall(r"--[a-z0-9]+(?:_[a-z0-9]+)+", topic.body)) - own
