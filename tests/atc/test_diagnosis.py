@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from graphfix.atc.codes import atc_codes
 from graphfix.atc.diagnosis import Diagnosis, diagnose, diagnose_lines
-from graphfix.atc.diagnosis.messages import codes_in
 from graphfix.atc.diagnosis.reading import read_stream
+from graphfix.atc.diagnosis.spotting import codes_in
 from graphfix.graph import Model
 from graphfix.report.diagnose import render
 from graphfix.support import Target
