@@ -166,7 +166,9 @@ class Engine:
         for rule in candidates.rules:
             statistics = self.statistics[rule.name]
             statistics.tried += 1
-            key = (rule.name, kind) if kind is not None and rule.is_local else None
+            # the gate counts inputs that are left empty in a branch, and only there
+            is_known = kind is not None and rule.is_local
+            key = (rule.name, kind, graph.owner is not None) if is_known else None
             said = self._said.get(key)
             answer: Site | No
             if isinstance(said, _Precedent):

@@ -71,9 +71,22 @@ class Spread:
             return "blocks of an open shape"
         return None
 
-    def __call__(self, name: str) -> str:
-        """Return a scale or zero point by name, so that it broadcasts."""
-        b, scale, shape = self._b, self._scale.shape, self._shape
+    def misfit(self, zero: Value | None) -> str | None:
+        """Return why a zero point cannot be brought into form beside the scale, None if it can."""
+        if zero is None:
+            return None
+        if zero.shape is None:
+            return "the rank of the zero point is not known"
+        one = ((), (1,))  # both are one number
+        if zero.shape in one and self._scale.shape in one:
+            return None
+        is_alike = self._scale.shape is not None and len(zero.shape) == len(self._scale.shape)
+        return None if is_alike else "the zero point has another rank than the scale"
+
+    def __call__(self, name: str, zero: Value | None = None) -> str:
+        """Return the scale, or the zero point `zero`, by name, so that it broadcasts."""
+        b, shape = self._b, self._shape
+        scale = (zero or self._scale).shape
         if not name or not scale:
             return name
         if scale == (1,) and not self._block:
@@ -123,6 +136,8 @@ def greatest(value: Value, zero: Value | None) -> int:
 
 def pieces_of(length: int, each: int) -> list[int] | No:
     """Cut a sum of `length` products, each at most `each`, into sums that float32 holds."""
+    if length < 1 or each < 1:
+        return No("the sum has no products")
     most = _WHOLE // each
     if most < 1:
         return No("a single product is beyond what float32 holds")

@@ -13,6 +13,11 @@ from graphfix.rewrite.builder import MARK
 
 MAX_STEPS = 64
 MAX_NODES = 2048
+# with a seed, copies of such a node would all draw the same numbers
+_RANDOM = (
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+)  # fmt: skip
 
 
 class Body:
@@ -28,7 +33,6 @@ class Body:
                 self._nodes.insert(0, node)
         self._constants: list[onnx.TensorProto] = []
         self._names: dict[str, str] = {}
-        self._made: list[list[str]] = []
         for number, (name, tensor) in enumerate(body.initializers.items()):
             copy = onnx.TensorProto()
             copy.CopyFrom(tensor)
@@ -40,22 +44,20 @@ class Body:
         names = {**self._names, **inputs}
         for node in self._nodes:
             made = self._b.copy(node, [names.get(name, name) for name in node.inputs])
-            self._made.append(made)
             names.update((o, n) for o, n in zip(node.outputs, made, strict=True) if o)
         return [names.get(name, name) for name in self._results]
 
     def site(self, results: Mapping[str, str]) -> Site:
         """Return the site that gives the outputs of the node by these names."""
         b, replaced = self._b, dict[str, str]()
-        made = {name for names in self._made for name in names}
+        made = {name for proto in b.site({}).nodes for name in proto.output}
         for old, new in results.items():
             value = b.node.graph.values.get(old) if old else None
             if value is None:
                 continue
             is_output = value.is_output or any(index < 0 for _, index in value.uses)
             # an outer tensor, a constant or a value that stands in already cannot be an output
-            is_new = new in made or (new.startswith(MARK) and new not in self._names.values())
-            if is_output and (not is_new or new in replaced.values()):
+            if is_output and (new not in made or new in replaced.values()):
                 new = b.op("Identity", new)
             replaced[old] = new
         site = b.site(replaced)
@@ -69,6 +71,11 @@ def body_of(node: Node, steps: int) -> Graph | No:
         return No("it has no body")
     if any(inner.subgraphs for inner in body.nodes):
         return No("a node of the body holds branches of its own")
+    if any(
+        inner.op_type in _RANDOM or (inner.op_type == "Dropout" and any(inner.inputs[2:]))
+        for inner in body.nodes
+    ):
+        return No("a node of the body is random, and draws anew in each step")
     if body.contested or len(body.proto.sparse_initializer):
         return No("the body gives one name twice or holds sparse constants")
     if not 1 <= steps <= MAX_STEPS:

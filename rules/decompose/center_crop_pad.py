@@ -38,8 +38,8 @@ class DecomposeCenterCropPad(Rule):
         if any(not -rank <= axis < rank for axis in axes):
             return No("axes are out of range")
         axes = [axis % rank for axis in axes]
-        if len(set(axes)) != len(axes):
-            return No("an axis is named twice")
+        if not axes or len(set(axes)) != len(axes):
+            return No("no axis is named, or one twice")
         b = Builder(node, graph)
         if b.opset < 11:
             return No("below opset 11 pads are an attribute")
@@ -91,7 +91,7 @@ class DecomposeCenterCropPad(Rule):
         NearMiss(
             "g (float[2,3] x) => (float[A,3] y) <int64[2] s = {2, 3}>"
             " { y = CenterCropPad<axes = [0, 0]>(x, s) }",
-            reason="an axis is named twice",
+            reason="no axis is named, or one twice",
             opset=18,
         ),
     )

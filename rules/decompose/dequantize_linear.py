@@ -36,16 +36,17 @@ class DecomposeDequantizeLinear(Rule):
         b = Builder(node, graph)
         axis, block = quantize.number(node, "axis", 1), quantize.number(node, "block_size", 0)
         spread = quantize.Spread(b, x, scale, axis, block)
-        if spread.problem is not None:
-            return No(spread.problem)
+        problem = spread.problem or spread.misfit(zero)
+        if problem is not None:
+            return No(problem)
         assert out is not None
         factor = spread(quantize.as_float(b, scale))
         if zero is None or quantize.is_zero(zero):
             steps = b.cast(x.name, "float32")
         elif x.dtype == "int32":  # beyond 2^24 only the difference may be rounded
-            steps = b.cast(b.op("Sub", x.name, spread(zero.name)), "float32")
+            steps = b.cast(b.op("Sub", x.name, spread(zero.name, zero)), "float32")
         else:
-            steps = quantize.centred(b, x, zero, spread(zero.name))
+            steps = quantize.centred(b, x, zero, spread(zero.name, zero))
         y = b.op("Mul", steps, factor)
         return b.site(y if out == "float32" else b.cast(y, out))
 

@@ -5,7 +5,8 @@ Rewrites  The axis is moved to the place before the parts (Transpose), joined wi
           multiplied by the matrix of cosines and sines, and moved back. A dft_length shorter than
           the signal cuts it, a longer one needs no zeros; forward, inverse, one-sided, and the real
           inverse of a one-sided spectrum.
-Leaves    Axes and lengths that are not constant or not known; matrices of more than 2^22 elements.
+Leaves    Axes and lengths that are not constant or not known; matrices of more than 2^22 elements;
+          a one-sided spectrum longer than its inverse needs, about which engines disagree.
 Exact     rounding: float32 within 1e-4, as the sums have another order than in a fast transform.
 Source    ONNX operator schemas DFT-17, DFT-20; registrations of the ops-* plugins, August 2026.
 """
@@ -52,6 +53,8 @@ class DecomposeDft(Rule):
         if length is None or length < 1:
             return No("dft_length is not constant")
         samples = min(size, length // 2 + 1 if is_real_inverse else length)
+        if is_real_inverse and samples < size:
+            return No("engines disagree about the part of a one-sided spectrum that is cut off")
         bins = length // 2 + 1 if flags["onesided"] and not is_real_inverse else length
         if samples * parts * bins * 2 > fourier.MAX_ELEMENTS:
             return No("the matrix has more than 2^22 elements")

@@ -42,6 +42,10 @@ class DecomposeMatMulInteger(Rule):
             after=["Cast", "Cast", "Cast", "Sub", "MatMul", "Cast"],
         ),
         NearMiss(
+            "g (uint8[4,0] a, uint8[0,2] b) => (int32[4,2] y) { y = MatMulInteger(a, b) }",
+            reason="the sum has no products",
+        ),
+        NearMiss(
             "g (uint8[4,K] a, uint8[K,2] b) => (int32[4,2] y) { y = MatMulInteger(a, b) }",
             reason="the length of the inner axis is not known",
         ),

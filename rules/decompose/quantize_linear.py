@@ -43,12 +43,13 @@ class DecomposeQuantizeLinear(Rule):
             return No("below opset 11 there is no Round")
         axis, block = quantize.number(node, "axis", 1), quantize.number(node, "block_size", 0)
         spread = quantize.Spread(b, x, scale, axis, block)
-        if spread.problem is not None:
-            return No(spread.problem)
+        problem = spread.problem or spread.misfit(zero)
+        if problem is not None:
+            return No(problem)
         steps = b.op("Div", quantize.as_float(b, x), spread(quantize.as_float(b, scale)))
         added = ""
         if zero is not None and not quantize.is_zero(zero):
-            added = b.cast(spread(zero.name), "float32")
+            added = b.cast(spread(zero.name, zero), "float32")
         return b.site(quantize.saturated(b, steps, added, out))
 
     examples = (
@@ -70,6 +71,12 @@ class DecomposeQuantizeLinear(Rule):
             after=["Unsqueeze", "Expand", "Reshape", "Div", "Round", "Clip", "Cast"],
             opset=21,
             target=17,
+        ),
+        Example(
+            "g (float[2,3] x) => (uint8[2,3] y) <float[1] s = {0.1}, uint8 z = {128}>"
+            " { y = QuantizeLinear(x, s, z) }",
+            after=["Squeeze", "Div", "Cast", "Round", "Add", "Clip", "Cast"],
+            opset=13,
         ),
         NearMiss(
             "g (float[2,3] x) => (int4[2,3] y) <float s = {0.5}>"

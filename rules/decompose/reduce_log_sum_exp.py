@@ -1,11 +1,14 @@
 """Write ReduceLogSumExp out, where no kernel takes its element type.
 
 Why       CANN has no kernel of ReduceLogSumExp for double.
-Rewrites  m = ReduceMax(x); Log(ReduceSum(Exp(x - m))) + m, so that nothing overflows.
+Rewrites  m = ReduceMax(x), kept finite by Min and Max; Log(ReduceSum(Exp(x - m))) + m, so that
+          nothing overflows.
 Leaves    Axes that are not constant; types that a kernel takes, as the gate sees; integers.
-Exact     rounding: within 2e-6, double within 1e-12; infinities are left out.
+Exact     rounding: within 2e-6, double within 1e-12.
 Source    Kernel tables of CANN 8.1.RC1; ONNX operator schema ReduceLogSumExp-18.
 """
+
+import numpy as np
 
 from graphfix.graph import Graph, Node, dtypes
 from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
@@ -37,10 +40,13 @@ class DecomposeReduceLogSumExp(Rule):
             axes = list(range(len(x.shape)))
         if any(not -len(x.shape) <= axis < len(x.shape) for axis in axes):
             return No("axes are out of range")
-        axes = [axis % len(x.shape) for axis in axes]
+        axes = sorted({axis % len(x.shape) for axis in axes})
         keepdims = "keepdims" not in node.attributes or node.attributes["keepdims"].i != 0
         b = Builder(node, graph)
         top = b.reduce("ReduceMax", x.name, axes)
+        # an infinity less itself is NaN; less any number it stays what it is
+        largest = float(np.finfo(dtypes.numpy_dtype(dtypes.NUMBERS[x.dtype]) or np.float64).max)
+        top = b.op("Max", b.op("Min", top, b.scalar(largest, x)), b.scalar(-largest, x))
         total = b.reduce("ReduceSum", b.op("Exp", b.op("Sub", x.name, top)), axes)
         y = b.op("Add", b.op("Log", total), top)
         return b.site(y if keepdims else b.squeeze(y, axes))
@@ -48,13 +54,13 @@ class DecomposeReduceLogSumExp(Rule):
     examples = (
         Example(
             "g (double[2,3,4] x) => (double[2,1,4] y) { y = ReduceLogSumExp<axes = [1]>(x) }",
-            after=["ReduceMax", "Sub", "Exp", "ReduceSum", "Log", "Add"],
+            after=["ReduceMax", "Min", "Max", "Sub", "Exp", "ReduceSum", "Log", "Add"],
             opset=13,
         ),
         Example(
             "g (double[N,3,4] x) => (double[N] y) <int64[2] a = {1, -1}>"
             " { y = ReduceLogSumExp<keepdims = 0>(x, a) }",
-            after=["ReduceMax", "Sub", "Exp", "ReduceSum", "Log", "Add", "Squeeze"],
+            after=["ReduceMax", "Min", "Max", "Sub", "Exp", "ReduceSum", "Log", "Add", "Squeeze"],
             opset=18,
         ),
         NearMiss(

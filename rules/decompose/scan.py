@@ -61,8 +61,8 @@ class UnrollScan(Rule):
         if isinstance(body, No):
             return body
         formal = list(body.inputs)
-        if len(formal) != len(node.inputs):
-            return No("the body takes another number of inputs")
+        if len(formal) != len(node.inputs) or len(body.outputs) != len(node.outputs):
+            return No("the body takes or gives another number of values")
         b = Builder(node, graph)
         axes = [axis % len(value.shape or ()) for axis, value in zip(axes, scanned, strict=True)]
         if b.opset < 11 and min(lists["scan_output_axes"], default=0) < 0:
