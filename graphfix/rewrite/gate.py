@@ -20,7 +20,7 @@ from graphfix.rewrite.judge import (
     potential_of,
     takes_leak,
 )
-from graphfix.rewrite.kinds import kind_of
+from graphfix.rewrite.kinds import kind_in_use
 from graphfix.rewrite.proof import Proof, prove
 from graphfix.rewrite.rule import Exactness, Rule, Site
 from graphfix.support import Tables, Target
@@ -78,7 +78,7 @@ class Gate:
         in_branch = graph.owner is not None
         kind: Hashable = None
         if site.nodes and len(site.drop) == 1 and not site.drop[0].subgraphs:
-            kind = (kind_of(site.drop[0]), in_branch)
+            kind = (kind_in_use(site.drop[0]), in_branch)
             # no node less and nothing to repair: many proposals end here, before an island is cut
             if converting_from is None and kind in self._sound and site.batch is None:
                 return Verdict(NO_GAIN)

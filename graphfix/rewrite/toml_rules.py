@@ -94,6 +94,7 @@ class Form:
     when: Condition | None
     opsets: range
     constant_input: str | None = None  # an input of the root that has to be a small constant
+    is_local: bool = False  # one node alone decides
 
     def match(self, node: Node, graph: Graph, misses: Misses) -> Site | No:
         """Return the site, or a No; the reasons of the misses go to `misses`."""
@@ -136,7 +137,7 @@ class TomlRule(Rule):
 
     def __init__(self, forms: list[Form]) -> None:
         self.forms = forms
-        self.is_local = all(len(form.before.nodes) == 1 for form in forms)
+        self.is_local = all(form.is_local for form in forms)
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Return the edit of the first form that fits."""
@@ -261,7 +262,9 @@ class _Reader:
         high = self.get(table, "max_opset", int, where=where, default=999)
         opsets = range(low, high + 1)
         asked = _constant_input(before, self.get(table, "variables", dict, default={}))
-        return Form(before, after, tuple(checks), constants, condition, opsets, asked)
+        # conditions other than on attributes may look beyond the node
+        is_local = len(before.nodes) == 1 and {*when} <= {"attr"}
+        return Form(before, after, tuple(checks), constants, condition, opsets, asked, is_local)
 
     def _after(
         self, table: Mapping[str, Any], before: Pattern, names: set[str], where: str

@@ -206,6 +206,21 @@ def test_when_asks_the_root_with_the_vocabulary_of_op_support(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("when", "is_local"),
+    [
+        ("[when.attr.alpha]\nis = 0.5\n", True),
+        ("[when.output.0]\nconsumed = true\n", False),
+        ('[when]\npredicate = "leaves_graph"\n', False),
+    ],
+)
+def test_a_condition_that_may_look_beyond_the_node_is_asked_everywhere(
+    tmp_path: Path, when: str, is_local: bool
+) -> None:
+    text = 'before = "y = Elu<alpha : float = @a>(x)"\nafter = "y = Relu(x)"\n'
+    assert rule_of(tmp_path, text + when).is_local is is_local
+
+
+@pytest.mark.parametrize(
     ("condition", "value", "reason"),
     [
         ("is = 2", "float[2] w = {2.0, 2.0}", None),
