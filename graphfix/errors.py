@@ -36,7 +36,7 @@ class TableError(GraphfixError):
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return a sentence that names the known words nearest to `word`, or all when few."""
+    """Return a sentence that names the known words nearest to `word`, or all when few, or ""."""
     names = list(known)
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(word.lower(), by_lower, n=count, cutoff=0.5)

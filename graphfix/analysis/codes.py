@@ -33,7 +33,7 @@ def find_code(word: str) -> Code:
     entry = CODES.get(word.upper()) or BY_NAME.get(word.lower())
     if entry is None:
         raise UsageError(
-            f"{word}: no finding, constraint or topic of that name. "
-            f"{nearest(word, [*CODES, *BY_NAME])} `graphfix explain` lists them."
+            f"{word}: no finding, constraint or topic of that name; `graphfix explain` lists them. "
+            f"{nearest(word, [*CODES, *BY_NAME])}"
         )
     return entry

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from graphfix.analysis import EFFECT_ORDER, Report, check, unreadable
-from graphfix.analysis.codes import find_code
+from graphfix.analysis.codes import CODES, find_code
 from graphfix.cli.options import (
     add_custom_op,
     add_target,
@@ -97,7 +97,7 @@ def _codes(option: str, text: str) -> list[str]:
     found = []
     for word in (w.strip() for w in text.split(",") if w.strip()):
         upper = word.upper()
-        is_prefix = upper.startswith("GF") and len(upper) < 5 and upper[2:].isdigit()
+        is_prefix = len(upper) in (3, 4) and any(code.startswith(upper) for code in CODES)
         try:
             found.append(upper if is_prefix else find_code(word).code)
         except UsageError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from graphfix.cli.options import (
     add_target,
+    check_apart,
     check_output,
     shapes_of,
     tables_of,
@@ -255,6 +256,10 @@ def _check(options: argparse.Namespace) -> None:
     sides = [Path(side) for side in (options.a, options.b) if side is not None]
     check_output("--output", options.output, sides)
     check_output("--picture", options.picture, sides)
+    check_apart(
+        output=options.output, picture=options.picture, keep_dtype_out=options.keep_dtype_out,
+        mixlist_out=options.mixlist_out,
+    )  # fmt: skip
     if options.picture is not None and not options.layers:
         raise UsageError("--picture: draws what --layers finds; give both.")
     if options.samples < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from graphfix.cli.options import (
     add_fixing,
     add_target,
+    check_apart,
     check_opset,
     check_output,
     rules_of,
@@ -126,7 +128,15 @@ def check_options(options: argparse.Namespace) -> None:
     if options.bundle is not None and (options.atc is not None or options.atc_cmd is not None):
         raise UsageError("--bundle: runs no atc; leave --atc and --atc-cmd out.")
     if not options.output.is_dir():
-        raise UsageError(f"-o {options.output}: there is no such folder; create it first.")
+        what = (
+            "is a file; give a folder"
+            if options.output.exists()
+            else ("there is no such folder; create it first")
+        )
+        raise UsageError(f"-o {options.output}: {what}.")
+    writes = options.bundle is None and not getattr(options, "dry_run", False)
+    if writes and not os.access(options.output, os.W_OK):
+        raise UsageError(f"-o {options.output}: cannot be written to. Give another folder.")
 
 
 def check_files(options: argparse.Namespace, model: Model) -> None:
@@ -135,6 +145,7 @@ def check_files(options: argparse.Namespace, model: Model) -> None:
 
     inputs = [Path(options.model), *external_files(model)]
     check_output("--report", options.report, inputs)
+    check_apart(bundle=options.bundle, report=options.report)
     if options.bundle is not None:
         from graphfix.atc.bundle import check_bundle
 

@@ -49,6 +49,13 @@ def run(options: argparse.Namespace) -> int:
             "\nthat of a constraint, which check names in JSON and `graphfix ops Resize` lists."
         )
         return 0
+    if options.node is not None and options.model is None:
+        raise UsageError(f"--node {options.node}: of which model? Give --model too.")
+    if options.model is not None and options.word not in shipped_rules():
+        raise UsageError(
+            f"--model {options.model}: tries a rule there, and {options.word} is none; `graphfix "
+            "rules` lists them."
+        )
     if options.word in shipped_rules():
         print(_rule_page(options))
     elif "/" in options.word:
@@ -142,6 +149,11 @@ def _constraint_page(word: str) -> str:
     name, _, identifier = word.partition("/")
     tables = Tables()
     operator = tables.operator(name)
+    rules = list(shipped_rules())
+    if operator is None and name in {rule.partition("/")[0] for rule in rules}:
+        raise UsageError(
+            f"{word}: no such rule; `graphfix rules` lists them. {nearest(word, rules)}"
+        )
     if operator is None:
         raise UsageError(
             f"{word}: op_support knows no operator {name}. {nearest(name, tables.names())}"

@@ -16,6 +16,7 @@ from graphfix.analysis import EFFECT_ORDER
 from graphfix.cli.options import (
     add_fixing,
     add_target,
+    check_apart,
     check_opset,
     check_output,
     rules_of,
@@ -27,6 +28,7 @@ from graphfix.cli.options import (
 from graphfix.errors import UsageError
 from graphfix.graph import Model, load, save
 from graphfix.graph.saving import external_files
+from graphfix.report.compare import count, wrap
 from graphfix.report.text import render, wants_colour
 from graphfix.rewrite.fix import FixReport, fix
 from graphfix.rewrite.whole import WholeProof
@@ -74,9 +76,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("fix: say where the result goes with -o OUT, or give --dry-run.")
     check_opset(options)
     check_output("-o", options.output, [Path(options.model)])
-    if options.report is not None and options.report == options.output:
-        raise UsageError(f"--report {options.report}: is the result itself; give another file.")
     weights = _weights_file(options)
+    check_apart(o=options.output, report=options.report, save_external=weights)
     target, tables = target_of(options), tables_of(options)
     chosen = rules_of(options)
     original = load(options.model)
@@ -135,8 +136,6 @@ def _weights_file(options: argparse.Namespace) -> Path | None:
         return None
     if file == Path():
         file = options.output.with_name(options.output.name + ".data")
-    if file in (options.output, options.report):
-        raise UsageError(f"--save-external {file}: is another output; give another file.")
     return file
 
 
@@ -144,20 +143,23 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
     lines = [report.plan.sentence()]
     if report.plan.relabelled:
         adapted = ", ".join(f"{t} {n}" for t, n in sorted(report.plan.adapted.items()))
-        lines[0] += f" (relabelled {report.plan.relabelled:,} nodes" + (
+        lines[0] += f" (relabelled {count(report.plan.relabelled, 'node')}" + (
             f", adapted {adapted})" if adapted else ")")  # fmt: skip
+    lines[:] = wrap(lines[0])
     for node, op_type, reason in report.plan.losses:
-        lines.append(f"  {node or op_type} ({op_type}) cannot get there: {reason}")
+        lines += wrap(f"{node or op_type} ({op_type}) cannot get there: {reason}", "    ", "  ")
     rows = []
-    for rule, count in sorted(report.fired().items()):
+    for rule, sites in sorted(report.fired().items()):
         changes = [c for c in report.changes if c.rule == rule]
         worst = max((c.proof.max_abs for c in changes if c.proof is not None), default=0.0)
         samples = sum(c.proof.samples for c in changes if c.proof is not None)
         outcome = "equal" if worst == 0 else f"max error {worst:.1e}"
-        proof = "not proved" if report.verify == "off" else f"{outcome} over {samples} runs"
+        proof = (
+            "not proved" if report.verify == "off" else f"{outcome} over {count(samples, 'run')}"
+        )
         if rule.startswith("tidy/"):
             proof = "names and imports only"
-        rows.append([rule, count, changes[0].exactness, proof])
+        rows.append([rule, sites, changes[0].exactness, proof])
     if report.whole is not None:
         rows.append(["whole model", "", "", _of_whole(report.whole)])
     if rows:
@@ -165,8 +167,9 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
     else:
         lines.append("No rule fired.")
     for rule, node, failed in report.failed_proofs:
-        lines.append(f"proof failed, rolled back: {rule} at {node}: {failed.reason}")
-    lines += [*report.notes, *_remaining(report)]
+        lines += wrap(f"proof failed, rolled back: {rule} at {node}: {failed.reason}")
+    for note in [*report.notes, *_remaining(report)]:
+        lines += wrap(note)
     where = "(dry run)" if options.dry_run else str(options.output)
     lines.append(f"{where}   {report.before.verdict} -> {report.after.verdict} (predicted)")
     if report.verify == "off":
@@ -177,7 +180,8 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
 
 def _of_whole(whole: WholeProof) -> str:
     if not whole.outputs:
-        return textwrap.shorten(whole.reason, 60)
+        state = "not compared: " if whole.ok is None else ""
+        return textwrap.shorten(state + whole.reason, 60, placeholder=" ...")
     worst = max(o["max_rel"] for o in whole.outputs.values())
     return f"{textwrap.shorten(whole.reason, 40)}, max rel {worst:.1e}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
 import importlib
 import io
@@ -16,6 +17,7 @@ from typing import NoReturn
 from graphfix.errors import GraphfixError, UsageError
 
 EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_INTERNAL = 0, 1, 2, 3
+EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "export": "a PyTorch model as the ONNX file that CANN likes best, proved against PyTorch",
@@ -42,7 +44,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and leave."""
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}. See {self.prog} --help.\n")
+        self.exit(EXIT_USAGE, _filled(f"{self.prog}: {message}. See {self.prog} --help.") + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,11 +115,12 @@ def _with_config(arguments: list[str], command: str, parser: argparse.ArgumentPa
 
 
 def _print_error(error: GraphfixError) -> int:
-    print(
-        textwrap.fill(f"graphfix: {error}", 100, break_long_words=False, break_on_hyphens=False),
-        file=sys.stderr,
-    )
+    print(_filled(f"graphfix: {error}"), file=sys.stderr)
     return error.exit_code
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -136,7 +139,7 @@ def _run(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CLEAN
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
     except MemoryError:
         print(
             "graphfix: out of memory. Keep weights external, or close other programs.",
@@ -146,6 +149,8 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:
         if options.debug:
             raise
+        if (reason := _outside(error)) is not None:
+            return _print_error(UsageError(reason))
         print(
             f"graphfix: internal error: {type(error).__name__}: {error}. This is a defect of "
             "graphfix; please report it with the output of --debug.",
@@ -154,16 +159,36 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_INTERNAL
 
 
+def _outside(error: Exception) -> str | None:
+    """Return what is wrong on this machine, where that and no defect is the cause."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot write: {error.strerror}. Free some space, or write elsewhere."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.filename}: {error.strerror}. Write elsewhere, or change the permissions."
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return (
+            "a file name, or a word of the command, is no valid text in this locale. Rename the "
+            "file, or set LC_ALL=C.UTF-8."
+        )
+    return None
+
+
 def entry() -> NoReturn:
     """Run the command line and end the process at once.
 
     Taking a graph of 50,000 nodes apart object by object would cost a tenth of the run.
     """
+    # who closed a stream wants to read nothing
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names and pages are not all ASCII
-    code = main()
-    with contextlib.suppress(BrokenPipeError, ValueError):
+    try:
+        code = main()
+    except KeyboardInterrupt:  # while modules are loaded
+        code = EXIT_INTERRUPTED
+    with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)

@@ -174,7 +174,7 @@ def _text(operator: Operator, facts: dict[str, Any], target: Target) -> str:
             lines += ["", title]
         for e in entries:
             head = f"{e['code']} {e['effect']}, {e['id']}, " if "code" in e else ""
-            lines.append(f"  {head}opsets {e['opsets']}")
+            lines.append(f"  {head}{_opsets(e['opsets'])}")
             lines += textwrap.wrap(
                 f"{e['says']} [{e['source']}; {e['certainty']}]",
                 96,
@@ -188,3 +188,7 @@ def _text(operator: Operator, facts: dict[str, Any], target: Target) -> str:
             f"({operator.documented.get('source', '')}); the lists are stale in places.",
         ]
     return "\n".join(lines)
+
+
+def _opsets(text: str) -> str:
+    return f"opset{'' if text.isdigit() else 's'} {text}"

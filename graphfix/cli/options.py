@@ -161,11 +161,23 @@ def check_output(option: str, output: Path | None, inputs: Iterable[Path]) -> No
             )
 
 
+def check_apart(**outputs: Path | None) -> None:
+    """Refuse two outputs (`save_inputs=...` is --save-inputs) in one file. Raises UsageError."""
+    seen: dict[Path, str] = {}
+    for name, path in outputs.items():
+        if path is None or (path.exists() and not path.is_file()):
+            continue
+        option = "-o" if name == "o" else f"--{name.replace('_', '-')}"
+        other = seen.setdefault(path.resolve(), option)
+        if other != option:
+            raise UsageError(f"{option} {path}: is what {other} writes; give another file.")
+
+
 def write_output(option: str, output: Path, text: str) -> None:
     """Write a report whole or not at all; raises UsageError when it cannot be written."""
     from graphfix.graph.saving import write_atomically
 
     try:
-        write_atomically(output, text.encode())
+        write_atomically(output, text.encode("utf-8", "backslashreplace"))  # odd file names
     except OSError as error:
         raise UsageError(f"{option} {output}: cannot be written ({error.strerror}).") from None

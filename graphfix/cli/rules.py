@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from textwrap import shorten
 
 from tabulate import tabulate
 
@@ -32,10 +33,14 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"schema": "graphfix.rules/1", "rules": entries}, indent=1))
         return 0
     rows = [
-        [r.name, r.exactness.value + (", on request" if r.optional else ""),
-         r.page.splitlines()[0][:58] if r.page else ""]
+        [r.name, r.exactness.value,
+         shorten(("(--also) " if r.optional else "") + (r.page.splitlines() or [""])[0], 50,
+                 placeholder=" ...")]
         for r in rules
     ]  # fmt: skip
     print(tabulate(rows, ["rule", "exact", "what it does"]))
-    print(f"\n{len(rows)} rules. `graphfix explain {rows[0][0]}` shows a page.")
+    print(
+        f"\n{len(rows)} rules. `graphfix explain {rows[0][0]}` shows a page; (--also): fix uses it "
+        "only\nwhen --also names it."
+    )
     return 0

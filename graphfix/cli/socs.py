@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from textwrap import shorten
 from typing import Any
 
 from tabulate import tabulate
@@ -40,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     table = [
         [r["soc_version"], r["family"], r["ai_cores"], r["memory_gib"], r["dynamic_shape_kernels"],
-         ", ".join(r["kernel_tables"]) or "none", r["series"].partition(":")[0][:38]]
+         ",".join(r["kernel_tables"]) or "none",
+         shorten(r["series"].partition(":")[0], 22, placeholder=" ...")]
         for r in rows
     ]  # fmt: skip
     heads = ["--soc", "family", "cores", "GiB", "dynamic", "kernel tables", "products"]

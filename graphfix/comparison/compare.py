@@ -62,7 +62,8 @@ class Comparison:
     @property
     def passed(self) -> bool:
         """Whether everything was compared and every output is within the tolerance."""
-        return self.stopped is None and all(o.metrics.passed for o in self.outputs)
+        compared = bool(self.outputs)  # of nothing nothing can be said
+        return self.stopped is None and compared and all(o.metrics.passed for o in self.outputs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as the JSON contract `graphfix.compare/1`."""

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx.helper
 
-from graphfix.comparison.runtimes import Arrays, Port, ports_of
+from graphfix.comparison.runtimes import Arrays, Port, RuntimeFailed, ports_of
 from graphfix.graph import Model, Shape, Value, dtypes
 
 # sizes for open dims, tried one after the other until the model runs
 SIZES = (2, 3, 1, 4, 5, 8, 16, 32, 64, 224, 1024, 16000)
+# elements of one input; more is a slip in the model's dims, or does not fit in memory twice
+_MAX_ELEMENTS = 2**28
 # an open first dim is usually the batch: large ones tell nothing more
 _MAX_BATCH = 4
 
@@ -134,7 +136,17 @@ def sample(
     seed: int | Sequence[int] = 0,
     means: Mapping[str, Meaning] | None = None,
 ) -> Arrays:
-    """Return seeded data for every port; `shapes` gives each a static shape."""
+    """Return seeded data for every port; `shapes` gives each a static shape.
+
+    Raises RuntimeFailed for a shape that no computer holds.
+    """
+    for port in ports:
+        if math.prod(shapes[port.name]) > _MAX_ELEMENTS:
+            dims = ",".join(map(str, shapes[port.name]))
+            raise RuntimeFailed(
+                f"too large to make up data: input {port.name} [{dims}] has more than "
+                f"{_MAX_ELEMENTS:,} elements. Give smaller dims (--shape), or check the model's."
+            )
     rng = np.random.default_rng(seed)
     means = means or {}
     return {p.name: _data(rng, p, shapes[p.name], means.get(p.name)) for p in ports}

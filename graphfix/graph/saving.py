@@ -107,7 +107,16 @@ def _save_with_weights(proto: onnx.ModelProto, model: Model, target: Path, exter
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Write bytes beside `target` and rename them over it."""
+    """Write bytes beside `target` and rename them over it.
+
+    A device or a pipe, such as /dev/null or /dev/stdout, is written to, never replaced by a file; a
+    symbolic link stays one.
+    """
+    if target.exists() and not target.is_file():
+        with target.open("wb") as device:
+            device.write(data)
+        return
+    target = target.resolve()
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:

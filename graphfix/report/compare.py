@@ -36,7 +36,7 @@ def render(report: Comparison, command: str = "graphfix compare A B") -> str:
         lines += wrap(f"Note: {note}")
     if report.stopped is not None:
         lines += wrap(f"Stopped: {report.stopped} What came before it stands above.")
-    if not report.passed and report.layers is None:
+    if report.outputs and not report.passed and report.layers is None:
         lines += wrap(f"To find the first diverging node: {command} --layers", "  ")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -110,7 +110,7 @@ def _verdict(report: Comparison) -> str:
     if failing:
         return f"Different: {len(failing)} of {total} beyond the tolerance ({limits or 'equal'})."
     if not report.outputs:
-        return "Nothing can be said of the outputs."
+        return "Nothing can be said of the outputs: compare models that have some."
     equal = all(o.metrics.equal for o in report.outputs)
     if equal:
         return f"The same: {total}, no element differs."

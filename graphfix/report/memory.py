@@ -11,9 +11,14 @@ from graphfix.analysis.memory import Held, Memory, Profile, Range
 _WIDTH = 100
 
 
+_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
+
 def size(count: int) -> str:
     """Return bytes as people read them."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+    if count >= 1 << 50:
+        return ">1000 TiB"  # a slip in the dims; its digits would only tear the table
+    for unit, factor in _UNITS:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} B"

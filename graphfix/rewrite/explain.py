@@ -27,7 +27,7 @@ def why(rule: Rule, path: str | os.PathLike[str], node_name: str | None) -> str:
         if not found:
             known = [n.name or n.outputs[0] for n in nodes if n.name or n.outputs]
             close = nearest(node_name, known)
-            raise UsageError(f"--node {node_name}: the model has no such node. {close}")
+            raise UsageError(f"--node {node_name}: the model has no such node. {close}".rstrip())
         nodes = found
     else:
         nodes = [n for n in nodes if n.key in rule.roots]
@@ -47,5 +47,10 @@ def _answer(rule: Rule, node: Node, engine: Engine, converting: int | None) -> s
     if verdict.problem is not None:
         return f"it matches, but the gate refuses: {verdict.problem}"
     proof = verdict.proof
-    said = f", {proof.reason} over {proof.samples} runs" if proof is not None else ""
-    return f"yes: {len(answer.drop)} nodes become {len(answer.nodes)}{said}"
+    said = f", {proof.reason} over {_count(proof.samples, 'run')}" if proof is not None else ""
+    verb = "becomes" if len(answer.drop) == 1 else "become"
+    return f"yes: {_count(len(answer.drop), 'node')} {verb} {len(answer.nodes)}{said}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -59,8 +59,10 @@ class Plan:
         others = {o: c for o, c in self.costs.items() if o != self.target}
         near = sorted(others, key=lambda o: (others[o], -o))[:2]
         why = "; ".join(f"{o} would need {others[o]}" for o in near)
+        cost = self.costs[self.target]
         return (
-            f"opset {self.source} -> {self.target}: {self.costs[self.target]} nodes need a "
+            f"opset {self.source} -> {self.target}: {cost or 'no'} "
+            f"{'node needs' if cost <= 1 else 'nodes need'} a "
             f"rewrite there" + (f", {why}" if why else "")
         )
 

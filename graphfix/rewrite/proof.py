@@ -7,6 +7,7 @@ and infinities for rules that promise exactness. Symbolic dims are bound at two 
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -244,7 +245,7 @@ def _samples(island: Island, exactness: Exactness) -> Iterator[Inputs]:
         if any(p.shape is None for p in island.inputs):
             return  # an unknown rank: nothing can be made up for it
         shapes = bind(island.inputs, {}, size)
-        total = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values())
+        total = sum(map(math.prod, shapes.values()))
         if total > _HUGE_ELEMENTS:
             return
         rng = np.random.default_rng(seed + round_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import types
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def load_folder(folder: Path) -> list[Rule]:
     """Load every rule below a folder, sorted by name; raises RuleError that names the file."""
     if not folder.is_dir():
         raise UsageError(f"--rules {folder}: there is no such folder.")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageError(f"--rules {folder}: cannot be read (Permission denied).")
     _make_importable(folder)
     paths = [p for p in folder.rglob("*") if p.suffix in (".py", ".toml") and p.name[0] not in "_."]
     return [
@@ -89,8 +92,8 @@ def select(
     for word in (*selected, *ignored, *also):
         if word not in known:
             raise UsageError(
-                f"{word}: no such rule or group. {nearest(word, known)} "
-                "`graphfix rules` lists them."
+                f"{word}: no such rule or group; `graphfix rules` lists them. "
+                f"{nearest(word, known)}"
             )
 
     def named(rule: Rule, words: Sequence[str]) -> bool:

@@ -57,7 +57,10 @@ def batch_problem(
             Port(p.name, p.dtype, (size, *p.shape[1:]) if p.name in split and p.shape else p.shape)
             for p in original.inputs
         ]
-        halves = [sample(fixed, bind(fixed, {}, size), seed, means) for seed in (0, 1)]
+        try:
+            halves = [sample(fixed, bind(fixed, {}, size), seed, means) for seed in (0, 1)]
+        except RuntimeFailed as error:
+            return str(error)
         for name in halves[0]:
             if name not in split:
                 halves[1][name] = halves[0][name]

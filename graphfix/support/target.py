@@ -151,8 +151,8 @@ def find_soc(name: str) -> Soc:
         if soc.name.lower() == name.lower():
             return soc
     raise UsageError(
-        f"--soc {name}: no such --soc_version. {nearest(name, socs())} "
-        "`graphfix socs` lists them; `npu-smi info` on the device shows yours."
+        f"--soc {name}: no such --soc_version. `graphfix socs` lists them; `npu-smi info` on the "
+        f"device shows yours. {nearest(name, socs())}"
     )
 
 

@@ -121,7 +121,7 @@ def _check_names(
                 scope=scope,
                 error_code="graph",
                 order=where,
-                remedy="remove the empty optional input or give it a value",
+                remedy="graphfix fix, or remove the empty optional input or give it a value",
                 **proof,
             )
     given = set(inputs) - {""}

@@ -49,7 +49,7 @@ def _list() -> str:
     parts = []
     for group, members in groupby(atc_options().values(), key=lambda o: o.group):
         rows = [
-            [f"--{o.name}", _short(o), textwrap.shorten(o.says, 56, placeholder=" ...")]
+            [f"--{o.name}", _short(o), textwrap.shorten(o.says, 51, placeholder=" ...")]
             for o in members
         ]
         parts.append(f"{group}\n" + tabulate(rows, tablefmt="plain", colalign=("left",) * 3))

@@ -99,7 +99,10 @@ class _Scope:
             if held is not None:
                 return held
             scope = scope.outer
-        raise RuntimeFailed(f"nothing gives the value {name}.")
+        raise RuntimeFailed(
+            f"nothing gives the value {name}: the model is damaged, or its nodes go in a circle. "
+            "`graphfix check MODEL` says more."
+        )
 
 
 class Interpreter:
@@ -144,10 +147,11 @@ class Interpreter:
         values = dict(self._constants(graph))
         values.update({n: Held(a) for n, a in feeds.items() if n in graph.values})
         self._live = self.total_bytes = 0
-        self._walk(graph, _Scope(values), plan, trace, free=not keep)
+        scope = _Scope(values)
+        self._walk(graph, scope, plan, trace, free=not keep)
         if self.total_bytes > _LARGE:
             give_back()
-        trace.outputs = {n: values[n].array for n in graph.outputs}
+        trace.outputs = {n: scope[n].array for n in graph.outputs}
         if keep:
             trace.values = values
         return trace
@@ -223,7 +227,8 @@ class Interpreter:
                 array = read_tensor(tensor, self.model.folder)
                 if array is None:
                     raise RuntimeFailed(
-                        f"the weight {name} cannot be read. Put its external file beside the model."
+                        f"the weight {name} cannot be read: its external file is missing, or its "
+                        "data do not fit its shape or type. `graphfix check MODEL` says which."
                     )
                 found[name] = Held(array, is_weight=True)
             self._weights[id(graph)] = found
@@ -303,6 +308,13 @@ class Interpreter:
 
     def _control(self, node: Node, scope: _Scope, plan: Plan) -> list[Held]:
         graphs = dict(node.subgraphs)
+        wanted = {"then_branch", "else_branch"} if node.op_type == "If" else {"body"}
+        if not wanted <= graphs.keys():
+            raise RuntimeFailed(
+                f"node {node.name or node.op_type} ({node.key}) lacks "
+                f"{' and '.join(sorted(wanted - graphs.keys()))}: the model is damaged. Export it "
+                "again."
+            )
         if node.op_type == "If":
             is_true = bool(np.asarray(scope[node.inputs[0]].array).reshape(-1)[0])
             return self._inner(graphs["then_branch" if is_true else "else_branch"], scope, {}, plan)

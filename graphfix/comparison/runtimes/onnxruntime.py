@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -208,6 +210,10 @@ def flatten(name: str, value: Any, into: Arrays) -> None:
         into[name] = np.asarray(value)
 
 
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")  # says less than what follows it
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an engine's error, shortened."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return textwrap.shorten(_CODE.sub("", line), 160, placeholder=" ...")
