@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the diagnosis; return 1 when a run failed or has an error, else 0."""
     from graphfix.atc.diagnosis import diagnose, diagnose_lines
-    from graphfix.atc.diagnosis.reading import read_stream
+    from graphfix.atc.diagnosis.reading import is_binary, read_stream
     from graphfix.graph import load
     from graphfix.report.diagnose import render
     from graphfix.report.text import wants_colour
@@ -51,6 +51,11 @@ def run(options: argparse.Namespace) -> int:
         found = diagnose_lines(lines, model, target=target, fix_report=report)
     else:
         found = diagnose(paths, model, target=target, fix_report=report)
+        if not found.causes and (odd := next(filter(is_binary, paths), None)) is not None:
+            raise UsageError(
+                f"{odd}: is a binary file, no log. Give ATC's output (`atc ... > atc.log 2>&1`); "
+                "a model goes behind --model."
+            )
     if options.format == "json":
         text = json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n"
     else:

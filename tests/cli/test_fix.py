@@ -534,7 +534,7 @@ def test_explain_says_whether_a_rule_fires(main: Callable, tmp_path: Path) -> No
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert answer("--node", "first").startswith("first (Gelu): yes: 1 nodes become 5")
+    assert answer("--node", "first").startswith("first (Gelu): yes: 1 node becomes 5")
     assert "no: the element type is not known" in answer("--node", "second")
     assert "no: the rule starts at Gelu" in answer("--node", "mystery")
     every = answer()

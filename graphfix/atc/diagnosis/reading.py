@@ -81,11 +81,6 @@ def read_lines(path: Path) -> Iterator[Line]:
     """Yield the lines of a file that can say something; raises UsageError when it is unreadable."""
     try:
         with path.open("rb") as file:
-            if _is_binary(file.peek(4096)[:4096]):
-                raise UsageError(
-                    f"{path}: is no text but a binary file. Give ATC's output (`atc ... > atc.log "
-                    "2>&1`); a model goes behind --model."
-                )
             yield from read_stream(file, str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}).") from None
@@ -94,8 +89,12 @@ def read_lines(path: Path) -> Iterator[Line]:
 _CONTROL = bytes({*range(32)} - {*b"\t\n\r\b\f\x1b"})
 
 
-def _is_binary(head: bytes) -> bool:
-    """Whether this is no log; a few odd bytes are in logs too, and UTF-16 is full of zeros."""
+def is_binary(path: Path) -> bool:
+    """Whether a file is no log; a few odd bytes are in logs too, and UTF-16 is full of zeros."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
     odd = len(head) - len(head.translate(None, _CONTROL))
     return _wide(head) is None and odd > 0.05 * len(head)
 
