@@ -6,7 +6,8 @@ Rewrites  A node whose inputs are small constants, or a Shape or Size of a stati
           constant of at most 1024 elements.
 Leaves    Outputs of the graph; floating sums, products and ranges, whose rounding depends on the
           order; sums and products of large integers, which runtimes compute in float32; Casts of
-          floats that the integer type does not hold; operators that are not deterministic.
+          floats that the integer type does not hold, or of doubles to float16 that float32 in
+          between would round otherwise; operators that are not deterministic.
 Exact     exact.
 Source    ONNX operator schemas; graphfix's constant propagation.
 """
@@ -57,6 +58,8 @@ class FoldConstants(Rule):
             return No("the integers are too large for every runtime to agree")
         if node.op_type == "Cast" and not _holds(inputs[0], known.dtype):
             return No("the integer type does not hold the values")
+        if node.op_type == "Cast" and not _rounds_once(inputs[0], known):
+            return No("runtimes round the values by way of float32, and differ")
         b = Builder(node, graph)
         return b.site(b.constant(known))
 
@@ -154,6 +157,16 @@ def _is_small(op_type: str, value: Value | None) -> bool:
         return False
     total = sizes.sum() if op_type == "ReduceSum" else np.maximum(sizes, 1.0).prod()
     return bool(total < _WHOLE)
+
+
+def _rounds_once(value: Value | None, result: np.ndarray) -> bool:
+    """Whether a Cast of double to float16 gives the same by way of float32."""
+    data = value.known if value is not None else None
+    if data is None or data.dtype != np.float64 or result.dtype != np.float16:
+        return True
+    with np.errstate(over="ignore"):
+        twice = data.astype(np.float32).astype(np.float16)
+    return np.array_equal(twice, result, equal_nan=True)
 
 
 def _holds(value: Value | None, dtype: np.dtype) -> bool:

@@ -135,3 +135,15 @@ def test_no_axes_to_crop_or_pad_are_left() -> None:
     del model.graph.input[1]
     missed = reasons(unproved(model), "decompose/center_crop_pad")
     assert missed == ["no axis is named, or one twice"]
+
+
+def test_doubles_that_runtimes_round_twice_are_not_folded() -> None:
+    model = text_model(
+        "g (float16[2] x) => (float16[2] y)"
+        " { c = Constant<value = double[2] {1.000488282181322574615478515625, 2.0}>()"
+        "  h = Cast<to = 10>(c)  y = Add(x, h) }"
+    )
+    proto = unproved(model).model.to_proto()
+    assert "Cast" in {node.op_type for node in proto.graph.node}
+    x = {"x": np.zeros(2, np.float16)}
+    np.testing.assert_array_equal(run(proto, x)[0], run(model, x)[0])
