@@ -4,10 +4,10 @@
     bench_speed.py [--pairs 3] [--sizes 1000,10000,50000] [--soc Ascend310P3]
 
 Whole processes run in turn (A B A B ...), so that a busy machine slows both alike; each figure is
-the median of user + system CPU time. A tool that is not installed is said to be missing, one that takes more than 200 s is stopped. Then
-come
-what 100 more rules cost that never match, and the peak memory with 2.5 GB of external weights,
-which stay where they are. Exit 1 when a goal is missed. POSIX only.
+the median of user + system CPU time. A tool that is not installed is said to be missing, one that
+takes more than 200 s is stopped. Then come what 100 more rules cost that never match, and the peak
+memory with 2.5 GB of external weights, which stay where they are. Exit 1 when a goal is missed.
+POSIX only.
 """
 
 from __future__ import annotations
