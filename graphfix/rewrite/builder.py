@@ -14,8 +14,8 @@ from graphfix.graph import Graph, Node, Value, dtypes
 from graphfix.graph.writing import node_proto
 from graphfix.rewrite.rule import Site
 
-# made-up names start so, which no file can contain by accident; the engine gives real ones
-MARK = "%"
+# made-up names start so, which no file contains by accident; the engine gives real ones
+MARK = "%graphfix:"
 
 
 class Builder:

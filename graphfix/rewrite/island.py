@@ -16,6 +16,7 @@ from graphfix.comparison.runtimes import Port
 from graphfix.graph import Dim, Graph, Model, Node, Shape, dtypes, infer
 from graphfix.graph.value import small_constant
 from graphfix.graph.writing import node_proto
+from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.rule import Site
 
 
@@ -70,7 +71,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     seen: set[str] = set()
 
     def visit(name: str) -> None:
-        if not name or name in seen or name in produced or name.startswith("%"):
+        if not name or name in seen or name in produced or name.startswith(MARK):
             return
         seen.add(name)
         value = graph.lookup(name)
@@ -117,7 +118,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
         constants.append(copy)
     renamed: dict[str, str] = {}
     for old, new in site.replace.items():
-        if new.startswith("%") and new not in names and new not in renamed:
+        if new.startswith(MARK) and new not in names and new not in renamed:
             renamed[new] = names[old]
         else:
             # an existing or shared value takes over: the island needs a node that says so
@@ -168,13 +169,13 @@ def read_back(island: Island, drop: tuple[Node, ...], result: onnx.ModelProto) -
     where an output of the island is gone.
     """
     outputs = {port.name for port in island.outputs}
-    real = {port: name for name, port in island.names.items() if not name.startswith("%")}
+    real = {port: name for name, port in island.names.items() if not name.startswith(MARK)}
     made_up: dict[str, str] = {}
 
     def rename(name: str) -> str:
         if not name or (name in real and name not in outputs):
             return real.get(name, "")
-        return made_up.setdefault(name, f"%{len(made_up) + 1}")
+        return made_up.setdefault(name, f"{MARK}{len(made_up) + 1}")
 
     nodes, constants = [], []
     for tensor in result.graph.initializer:

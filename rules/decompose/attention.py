@@ -23,6 +23,7 @@ import numpy as np
 
 from graphfix.graph import Dim, Graph, Node, Value, dtypes
 from graphfix.rewrite import Builder, Exactness, Example, NearMiss, No, Rule, Site
+from graphfix.rewrite.builder import MARK
 
 _LOWEST = {"float16": -65504.0, "bfloat16": -3.3895313892515355e38}
 _LOWEST |= {"float32": -3.4028234663852886e38, "double": -1.7976931348623157e308}
@@ -226,7 +227,7 @@ class DecomposeAttention(Rule):
         replace = {}
         for index, present in ((1, key), (2, value)):
             if _used(node.output(index)):
-                made_here = present.startswith("%")
+                made_here = present.startswith(MARK)
                 replace[node.outputs[index]] = present if made_here else b.op("Identity", present)
         allowed = ""
         if attributes["is_causal"].i if "is_causal" in attributes else 0:

@@ -16,6 +16,7 @@ import numpy as np
 
 from graphfix.graph import Graph, Node
 from graphfix.rewrite import Builder, Example, NearMiss, No, Rule, Site
+from graphfix.rewrite.builder import MARK
 
 _MOST = 64
 _USERS = ("SequenceAt", "SequenceLength", "ConcatFromSequence")
@@ -49,7 +50,7 @@ class DissolveSequences(Rule):
             if value is None:
                 return No("a use has no result")
             is_output = value.is_output or any(index < 0 for _, index in value.uses)
-            is_new = made.startswith("%") and made not in results.values()
+            is_new = made.startswith(MARK) and made not in results.values()
             if is_output and (not is_new or user.op_type == "SequenceLength"):
                 made = b.op("Identity", made)
             results[value.name] = made

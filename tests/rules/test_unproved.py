@@ -147,3 +147,19 @@ def test_doubles_that_runtimes_round_twice_are_not_folded() -> None:
     assert "Cast" in {node.op_type for node in proto.graph.node}
     x = {"x": np.zeros(2, np.float16)}
     np.testing.assert_array_equal(run(proto, x)[0], run(model, x)[0])
+
+
+def test_names_that_look_made_up() -> None:
+    model = text_model(
+        "g (float[2] a) => (float[2] b) { c = Gelu(a)  d = Gelu(c)  b = Gelu(d) }", 20
+    )
+    names = {"a": "%1", "c": "%2", "d": "%3"}
+    for node in model.graph.node:
+        node.input[0] = names.get(node.input[0], node.input[0])
+        node.output[0] = names.get(node.output[0], node.output[0])
+    model.graph.input[0].name = "%1"
+    report = unproved(model)
+    assert report.fired()["decompose/gelu"] == 3
+    x = {"%1": np.array([-1.5, 0.5], np.float32)}
+    fixed = run(report.model.to_proto(), x)
+    np.testing.assert_allclose(fixed[0], run(model, x)[0], rtol=1e-5)
