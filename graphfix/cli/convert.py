@@ -153,11 +153,14 @@ def check_files(options: argparse.Namespace, model: Model) -> None:
         check_output("--bundle", options.bundle, inputs)
 
 
-def check_shapes(model: Model, wish: Wish) -> None:
-    """Refuse shapes and options that contradict the model. Raises UsageError."""
+def check_shapes(model: Model, wish: Wish) -> Mapping[str, tuple[int, ...]]:
+    """Return the inputs' dims, with profiles those of the first.
+
+    Raises UsageError for shapes and options that contradict the model.
+    """
     from graphfix.atc.invocation import invocation
 
-    invocation(model, wish.target, wish.profiles, wish.settings)
+    return invocation(model, wish.target, wish.profiles, wish.settings).first
 
 
 def wish_of(options: argparse.Namespace) -> Wish:

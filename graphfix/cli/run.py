@@ -80,11 +80,13 @@ def run(options: argparse.Namespace) -> int:
         model = load(path)
         conversion.check_files(options, model)
         wish = conversion.wish_of(options)
-        conversion.check_shapes(model, wish)
-        before = check(model, wish.target, tables=wish.tables)
+        shapes = conversion.check_shapes(model, wish)
+        before = check(model, wish.target, shapes=shapes, tables=wish.tables)
     from graphfix.report.text import render
 
     print(render(before))
+    if wish.profiles.kind is not None:
+        print(conversion.entry("profiles", "checked at the first one"))
     prepared, document, code = _finish(model, wish, options, clock)
     print(conversion.entry("times", clock.line))
     if options.report is not None:

@@ -155,7 +155,11 @@ def test_the_road_from_a_module_is_one_command(
     exported = document["export"]
     assert exported["schema"] == "graphfix.export/1" and exported["soc"] == ["Ascend310P3"]
     assert exported["candidates"][exported["chosen"]]["proof"]["passed"]
-    assert document["check"]["outputs"] == ["y: float32[batch,3]"]
+    # the file is open, and checked at the first profile: nothing is unbound then
+    assert document["result"]["options"]["dynamic_batch_size"] == "1,2,8"
+    assert document["check"]["outputs"] == ["y: float32[1,3]"]
+    assert all(f["code"] != "GF401" for f in document["check"]["findings"])
+    assert "checked at the first one" in done.stdout
     assert (tmp_path / "model.bundle.tar.gz").is_file()
 
 
