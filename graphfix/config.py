@@ -119,7 +119,10 @@ def _table_of(path: Path) -> Any:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}.") from None
-    return table.get("tool", {}).get("graphfix", {}) if path.name == PYPROJECT else table
+    if path.name != PYPROJECT:
+        return table
+    tools = table.get("tool", {})
+    return tools.get("graphfix", {}) if isinstance(tools, dict) else {}
 
 
 def _read(path: Path, table: Any) -> Config:
@@ -131,7 +134,9 @@ def _read(path: Path, table: Any) -> Config:
         if section is None and key not in SHARED:
             where = next((s for s, keys in OF_COMMAND.items() if key in keys), None)
             hint = f"It belongs into [{where}]." if where else nearest(key, [*SHARED, *OF_COMMAND])
-            raise ConfigError(f"{path}: unknown key {key!r}. {hint} `--config none` ignores it.")
+            raise ConfigError(
+                f"{path}: unknown key {key!r}. {hint}{' ' * bool(hint)}`--config none` ignores it."
+            )
         if section is None:
             continue
         if not isinstance(value, dict):

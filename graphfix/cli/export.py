@@ -9,7 +9,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphfix.cli.options import add_target, check_output, tables_of, target_of, write_output
+from graphfix.cli.options import (
+    add_target,
+    check_apart,
+    check_output,
+    tables_of,
+    target_of,
+    write_output,
+)
 from graphfix.frameworks.request import (
     EXPORTERS,
     Request,
@@ -62,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
         output_names_of(options.output_names, inputs),
         options.trust,
     )
-    check_output("--report", options.report, [Path(options.spec), options.output])
+    check_output("--report", options.report, [Path(options.spec)])
+    check_apart(o=options.output, report=options.report)
     try:
         done = export(
             request, options.output, target_of(options), tables=tables_of(options), on_tick=Clock()

@@ -111,6 +111,7 @@ def _with_config(arguments: list[str], command: str, parser: argparse.ArgumentPa
             raise UsageError(
                 f"{config.path}: {name[2:]} = {value!r}: expected one of {', '.join(choices)}."
             )
+    parser.set_defaults(said_by={word.partition("=")[0]: config.path for word in words})
     return [*arguments[:index], *words, *arguments[index:]]
 
 
@@ -134,6 +135,9 @@ def _run(options: argparse.Namespace) -> int:
     except GraphfixError as error:
         if options.debug:
             raise
+        option = str(error).replace(":", " ").partition(" ")[0]
+        if (path := getattr(options, "said_by", {}).get(option)) is not None:
+            error.args = (f"{error} (The option is in {path}, too.)",)
         return _print_error(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

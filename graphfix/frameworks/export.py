@@ -92,6 +92,14 @@ def export(
         chosen = result.chosen
         if chosen is None:
             raise ExportFailed(_why_none(result), result)
+        if chosen.exporter == TORCHSCRIPT and any(
+            "data-dependent" in c.reason for c in result.candidates if c.exporter != TORCHSCRIPT
+        ):
+            result.notes.append(
+                "the other exporter stopped at a branch or size that depends on data: this file "
+                "may hold only what the made-up inputs took, and the proof covers no other. Write "
+                "a branch as torch.where, and export again"
+            )
         try:
             result.notes += _publish(folder / f"{chosen.exporter}-{chosen.opset}", path)
         except OSError as error:

@@ -132,8 +132,8 @@ class _Work:
         wanted = list(self.request.output_names)
         if wanted and len(wanted) != len(found):
             raise UsageError(
-                f"--output-names {','.join(wanted)}: the model has {len(found)} outputs "
-                f"({', '.join(found)}); give as many names."
+                f"--output-names {','.join(wanted)}: the model has {len(found)} output"
+                f"{'s' * (len(found) != 1)} ({', '.join(found)}); give as many names."
             )
         taken = {i.name for i in self.loaded.inputs}
         taken |= {name for name, _ in self.loaded.module.named_parameters()}

@@ -147,3 +147,20 @@ def test_the_json_report_says_nothing_of_files_that_were_not_there(
     checked: Callable[..., dict[str, Any]],
 ) -> None:
     assert json.dumps(checked()) == json.dumps(checked("--config", "none"))
+
+
+def test_pyproject_whose_tools_are_no_table_says_nothing(tmp_path: Path) -> None:
+    path = toml(tmp_path / "pyproject.toml", "tool = 3\n# [tool.graphfix]\n")
+    config = find_config(None, tmp_path)
+    assert config is not None and config.path == path and config.table == {}
+
+
+def test_error_names_the_file_that_said_the_option(main: Callable, tmp_path: Path) -> None:
+    write(relu(), tmp_path / "m.onnx")
+    path = toml(tmp_path / "graphfix.toml", "opset = 99\n")
+    done = main("fix", "m.onnx", "--dry-run")
+    assert done.returncode == 2 and str(path) in done.stderr.replace("\n", " ")
+    assert "--opset 99" in done.stderr
+    toml(path, "opset = 17\n")
+    done = main("fix", "m.onnx", "--dry-run", "--shape", "x=oops")
+    assert done.returncode == 2 and str(path) not in done.stderr

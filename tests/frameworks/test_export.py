@@ -177,6 +177,13 @@ def test_a_branch_that_tracing_lost_is_no_success(
     assert states == {"dynamo": "failed", "torchscript": "wrong"}
 
 
+def test_a_branch_that_no_proof_reached_is_told(export: Callable[..., Run], tmp_path: Path) -> None:
+    done = export("Branch", "--input", "x=float32[2,8]:0..1", "--opset", "17")
+    assert done.returncode == 0, done.stderr
+    assert "depends on data" in " ".join(done.stdout.split())
+    assert any("torch.where" in note for note in document(tmp_path)["notes"])
+
+
 def test_a_module_of_one_size_is_told(export: Callable[..., Run]) -> None:
     done = export("OneSize", "--input", "x=float32[2,6]", "--dynamic", "x:1=n")
     assert done.returncode == 1
