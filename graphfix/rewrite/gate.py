@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
-from graphfix.graph import Graph, Model, Node, Shape
+from graphfix.graph import Graph, Model, Node, Shape, Value
 from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.island import Island, cut_out
 from graphfix.rewrite.judge import (
@@ -156,6 +156,8 @@ def structure_problem(site: Site, graph: Graph) -> str | None:
     dropped = set(site.drop)
     if any(node.is_removed or node.graph is not graph for node in dropped):
         return "a node of the site is gone"
+    # a new value gets the name of the first old one that it stands in for
+    stands_in = {new: old for old, new in reversed([*site.replace.items()]) if new.startswith(MARK)}
     for node in dropped:
         for name in node.outputs:
             value = graph.values.get(name) if name else None
@@ -168,6 +170,9 @@ def structure_problem(site: Site, graph: Graph) -> str | None:
             is_output = value.is_output or any(index < 0 for _, index in value.uses)
             if new is not None and not new.startswith(MARK) and is_output:
                 return "an existing value cannot take over an output of the graph"
+            heir = stands_in.get(new, new) if new is not None else name
+            if heir != name and _is_hidden(heir, value, graph):
+                return "a branch or loop gives another value the name of the one that takes over"
             if new is not None and value.is_output and list(site.replace.values()).count(new) > 1:
                 return "one value cannot stand for two outputs of the graph"
     produced = {name for node in dropped for name in node.outputs if name}
@@ -178,6 +183,15 @@ def structure_problem(site: Site, graph: Graph) -> str | None:
     if _makes_cycle(site, graph, dropped):
         return "it would make a cycle"
     return None
+
+
+def _is_hidden(name: str, value: Value, graph: Graph) -> bool:
+    """Whether something inside a branch uses `value` where `name` means another than here.
+
+    ONNX forbids such names, but runtimes take them.
+    """
+    inside = {user.graph for user, _ in value.uses if user.graph is not graph}
+    return any(inner.lookup(name) is not graph.lookup(name) for inner in inside)
 
 
 def _makes_cycle(site: Site, graph: Graph, dropped: set[Node]) -> bool:

@@ -163,3 +163,50 @@ def test_names_that_look_made_up() -> None:
     x = {"%1": np.array([-1.5, 0.5], np.float32)}
     fixed = run(report.model.to_proto(), x)
     np.testing.assert_allclose(fixed[0], run(model, x)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "h = Identity(a)",
+        "z = Constant<value = float {0.0}>()  h = Add(a, z)",
+        "k = Neg(a)  l = SequenceConstruct(a, k)  i = Constant<value_int = 0>()"
+        "  h = SequenceAt(l, i)",
+        "l = Transpose<perm = [1, 0]>(a)  h = Transpose<perm = [1, 0]>(l)",
+    ],
+)
+@pytest.mark.parametrize("verify", ["off", "site"])
+def test_a_value_whose_name_a_loop_gives_to_another_does_not_take_over(
+    given: str, verify: str
+) -> None:
+    model = text_model(
+        f"""
+        g (float[2,2] x, int64 n) => (float[2,2] y) <bool t = {{1}}> {{
+            a = Abs(x)
+            {given}
+            y = Loop (n, t, h) <body = b (int64 i, bool c, float[2,2] a) =>
+                (bool d, float[2,2] r) {{ d = Identity(c)  r = Add(a, h) }}>
+        }}
+        """
+    )
+    x = {"x": np.array([[1, -2], [3, 4]], np.float32), "n": np.array(2, np.int64)}
+    fixed = fix(model, TARGET, verify=verify).model.to_proto()
+    np.testing.assert_array_equal(run(fixed, x)[0], run(model, x)[0])
+
+
+def test_a_name_that_a_loop_hides_does_not_stand_for_two_values() -> None:
+    model = text_model(
+        """
+        g (float[2] x, int64 n) => (float[2] y) <bool t = {1}, int64 two = {2}> {
+            a, h = Loop (two, t, x, x) <body = b0 (int64 i, bool c, float[2] p, float[2] q) =>
+                (bool d, float[2] r, float[2] r) { d = Identity(c)  r = Neg(p) }>
+            k = Exp(a)
+            m = Loop (n, t, k) <body = b (int64 i, bool c, float[2] a) =>
+                (bool d, float[2] s) { d = Identity(c)  s = Add(a, h) }>
+            y = Add(m, k)
+        }
+        """
+    )
+    x = {"x": np.array([1, -2], np.float32), "n": np.array(2, np.int64)}
+    fixed = unproved(model).model.to_proto()
+    np.testing.assert_array_equal(run(fixed, x)[0], run(model, x)[0])
