@@ -7,7 +7,8 @@ Rewrites  Indices that nobody uses are left out. Else each axis is padded with t
           index in the flattened tensor.
 Leaves    Shapes that are not known; element types other than floats; windows of more than 64
           elements; ceil_mode; auto_pad SAME.
-Exact     exact for numbers; ONNX does not say which index comes out when NaN is in the window.
+Exact     exact for finite numbers; ONNX does not say which index comes out when NaN is in the
+          window, and where all of a padded window is -inf it may be one in the padding.
 Source    ops-nn common/src/framework/max_pool_onnx_plugin.cpp, August 2026; ONNX operator schema
           MaxPool-12.
 """
