@@ -89,7 +89,7 @@ def test_check_runs_from_another_folder(python: Path, tmp_path: Path) -> None:
     write(relu(opset=19), tmp_path / "bad.onnx")
     command = python.parent / "graphfix"
     done = _run(command, "check", "good.onnx", "--soc", "Ascend310P3", cwd=tmp_path)
-    assert done.returncode == 0 and "1 nodes on the AI Core" in done.stdout, done.stderr
+    assert done.returncode == 0 and "1 node on the AI Core" in done.stdout, done.stderr
     done = _run(command, "check", "bad.onnx", "--format", "json", cwd=tmp_path)
     assert done.returncode == 1 and json.loads(done.stdout)["models"][0]["error_code"] == "E19010"
 

@@ -99,8 +99,10 @@ def _place_group(
     """Place the nodes of one operator; equal dtypes are looked up once."""
     sample = group[0]
     if context.registration(sample) is None:
+        # an operator of the user's own has a kernel of the user's own
+        engine = "unknown" if context.is_custom(sample) else "unregistered"
         for soc in socs:
-            counts[soc.name]["unregistered"] += len(group)
+            counts[soc.name][engine] += len(group)
         return
     choices = _choices(context, sample)
     tally: Counter[object] = Counter()

@@ -45,7 +45,7 @@ def render(report: Report, *, verbose: bool = False, colour: bool = False) -> st
     if shown:
         lines.append(_more(shown, verbose, notes))
     elif notes:
-        lines.append(f"{notes} notes: --verbose shows them.")
+        lines.append(f"{notes} note{'s' * (notes != 1)}: --verbose shows more.")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -201,18 +201,21 @@ def verdict_lines(report: Report) -> list[str]:
         text += " Also: " + ", ".join(rest) + "." if report.verdict != "taken" else ""
     lines = textwrap.wrap(text, WIDTH)
     for soc, engines in report.engines.items():
-        parts = [f"{n} {_ENGINE_WORDS[e]}" for e in _ENGINE_WORDS if (n := engines.get(e))]
+        parts = [f"{n} {words}" for e, words in _ENGINE_WORDS.items() if (n := engines.get(e))]
+        if parts:
+            noun = "node" if parts[0].startswith("1 ") else "nodes"
+            parts[0] = parts[0].replace(" ", f" {noun} ", 1)
         lines += textwrap.wrap(f"{soc}: " + ", ".join(parts) + ".", WIDTH, subsequent_indent="  ")
     return lines
 
 
 _ENGINE_WORDS = {
-    "AI Core": "nodes on the AI Core",
+    "AI Core": "on the AI Core",
     "AI CPU": "on the AI CPU",
     "local": "that need no kernel",
     "folded": "folded",
     "none": "without a fitting kernel",
-    "unknown": "unknown",
+    "unknown": "with an unknown kernel",
     "unregistered": "unregistered",
 }
 
@@ -221,7 +224,8 @@ def _more(shown: list[Group], verbose: bool, notes: int) -> str:
     parts = [f"graphfix explain {shown[0].first.code}"]
     if not verbose:
         parts.append(
-            "--verbose lists nodes and evidence" + (f", and {notes} notes" if notes else "")
+            "--verbose lists nodes and evidence"
+            + (f", and {notes} note{'s' * (notes != 1)}" if notes else "")
         )
     parts.append("--format json for programs")
     return textwrap.fill("More: " + "; ".join(parts) + ".", WIDTH, subsequent_indent="      ")

@@ -86,3 +86,15 @@ def test_lists_fit_the_screen(main: Callable, command: list[str]) -> None:
     done = main(*command)
     assert done.returncode == 0
     assert [line for line in done.stdout.splitlines() if len(line) > 100] == []
+
+
+def test_operator_of_a_plugin_is_not_called_unregistered(main: Callable, tmp_path: Path) -> None:
+    model = relu()
+    model.graph.node[0].op_type, model.graph.node[0].domain = "MyOp", "my.domain"
+    model.opset_import.append(helper.make_opsetid("my.domain", 1))
+    write(model, tmp_path / "m.onnx")
+    words = ["check", "m.onnx", "--soc", "Ascend310P3"]
+    refused, taken = main(*words), main(*words, "--custom-op", "my.domain::MyOp")
+    assert refused.returncode == 1 and "Ascend310P3: 1 node unregistered." in refused.stdout
+    assert "implement it" in refused.stdout
+    assert taken.returncode == 0 and "1 node with an unknown kernel" in taken.stdout

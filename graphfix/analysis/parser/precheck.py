@@ -130,7 +130,7 @@ def _rule_for(context: Context, op_type: str, named: str) -> str | None:
 def _foreign(
     context: Context, node: Node, domain: str, operator: Operator | None
 ) -> dict[str, Any]:
-    remedy = "export without this domain, or write the operator out"
+    remedy = "export without it, write the operator out, or implement it: graphfix atc custom-op"
     if operator is not None and operator.registration("ai.onnx", 13, context.target.release.name):
         remedy = f"CANN knows {node.op_type} in the domain ai.onnx"
     return {
