@@ -19,6 +19,9 @@ from graphfix.graph.writing import node_proto
 from graphfix.rewrite.builder import MARK
 from graphfix.rewrite.rule import Site
 
+# names on an island start so; what lies in a branch keeps its own name, which must be another
+_PORT = "site:v"
+
 
 @dataclass(frozen=True)
 class Boundary(Port):
@@ -64,7 +67,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     for node in site.drop:
         for _, inner in node.subgraphs:
             for name in inner.captured():
-                names.setdefault(name, f"v{len(names)}")
+                names.setdefault(name, f"{_PORT}{len(names)}")
     asked = implied_shapes(site.drop)
     inputs: list[Boundary] = []
     constants: list[onnx.TensorProto] = []
@@ -75,7 +78,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
             return
         seen.add(name)
         value = graph.lookup(name)
-        port = names.setdefault(name, f"v{len(names)}")
+        port = names.setdefault(name, f"{_PORT}{len(names)}")
         tensor = small_constant(value)
         if tensor is not None:
             copy = onnx.TensorProto()
@@ -103,7 +106,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     outputs: list[Boundary] = []
     for old in site.replace:
         value = graph.lookup(old)
-        port = names.setdefault(old, f"v{len(names)}")
+        port = names.setdefault(old, f"{_PORT}{len(names)}")
         outputs.append(
             Boundary(port, value.dtype if value else None, value.shape if value else None)
         )
@@ -114,7 +117,7 @@ def cut_out(site: Site, graph: Graph, source_opset: int, target_opset: int) -> I
     for new_constant in site.constants:
         copy = onnx.TensorProto()
         copy.CopyFrom(new_constant)
-        copy.name = names.setdefault(new_constant.name, f"v{len(names)}")
+        copy.name = names.setdefault(new_constant.name, f"{_PORT}{len(names)}")
         constants.append(copy)
     renamed: dict[str, str] = {}
     for old, new in site.replace.items():
@@ -225,7 +228,7 @@ def _model(
         for field in (copy.input, copy.output):
             for i, name in enumerate(field):
                 if name:
-                    field[i] = names.setdefault(name, f"v{len(names)}")
+                    field[i] = names.setdefault(name, f"{_PORT}{len(names)}")
         for attribute in copy.attribute:
             if attribute.HasField("g"):
                 _rename(attribute.g, names)

@@ -210,3 +210,20 @@ def test_a_name_that_a_loop_hides_does_not_stand_for_two_values() -> None:
     x = {"x": np.array([1, -2], np.float32), "n": np.array(2, np.int64)}
     fixed = unproved(model).model.to_proto()
     np.testing.assert_array_equal(run(fixed, x)[0], run(model, x)[0])
+
+
+def test_the_names_in_a_body_are_not_those_of_a_proof() -> None:
+    model = text_model(
+        """
+        g (float[2] x) => (float[2] y) <int64 n = {2}, bool t = {1}> {
+            h = Abs(x)
+            k = Neg(x)
+            y = Loop (n, t, x) <body = b (int64 i, bool c, float[2] v0) => (bool d, float[2] v1) {
+                d = Identity(c)  v2 = Add(v0, h)  v3 = Mul(v2, k)  v1 = Sub(v3, x) }>
+        }
+        """
+    )
+    report = fix(model, TARGET)
+    assert report.fired()["decompose/loop"] == 1
+    x = {"x": np.array([1, -2], np.float32)}
+    np.testing.assert_array_equal(run(report.model.to_proto(), x)[0], run(model, x)[0])
