@@ -5,7 +5,7 @@
 
 Whole processes run in turn (A B A B ...), so that a busy machine slows both alike; each figure is
 the median of user + system CPU time. A tool that is not installed is said to be missing, one that
-takes more than 200 s is stopped. Then come what 100 more rules cost that never match, and the peak
+takes more than 60 s is stopped. Then come what 100 more rules cost that never match, and the peak
 memory with 2.5 GB of external weights, which stay where they are. Exit 1 when a goal is missed.
 POSIX only.
 """
@@ -33,7 +33,7 @@ TOOLS = {
 # (tool, nodes) -> how many times its CPU time a fix may take; the opset stays
 GOALS = {("onnxsim", 10_000): 0.5, ("onnxsim", 50_000): 0.2}
 # the sizes beyond which one pair must do, and seconds of CPU after which a tool is stopped
-ONE_PAIR_FROM, MOST_SECONDS = 10_000, 200
+ONE_PAIR_FROM, MOST_SECONDS = 10_000, 60
 MORE_RULES, RULES_GOAL = 100, 1.05
 MEMORY_GOAL_MB = 300
 # operators that the measured graph is full of, and feeders that it does not have
