@@ -26,6 +26,7 @@ from graphfix.support.target import DEFAULT_PRECISION_MODE
 if TYPE_CHECKING:
     import numpy as np
 
+_MOST_SAMPLES = 10_000
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
@@ -264,6 +265,11 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--picture: draws what --layers finds; give both.")
     if options.samples < 1:
         raise UsageError(f"--samples {options.samples}: at least one is needed.")
+    if options.samples > _MOST_SAMPLES:
+        raise UsageError(
+            f"--samples {options.samples}: at most {_MOST_SAMPLES:,}, all of which are held in "
+            "memory. Give fewer, and another --seed for others."
+        )
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed}: give a whole number from 0 on.")
     if options.device < 0:
@@ -295,6 +301,8 @@ def _check_sides(options: argparse.Namespace) -> None:
             f"compare {options.a}: against what? Give a second model or saved outputs, or "
             "--preview fp16."
         )
+    if options.aipp is not None and not options.b.lower().endswith(".om"):
+        raise UsageError(f"--aipp {options.aipp}: is for an .om, and {options.b} is none.")
     for name in _OF_PREVIEW:
         # a project's graphfix.toml may say these for its previews
         if getattr(options, name) is not None and name not in ("max_error", "search_runs"):

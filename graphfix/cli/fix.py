@@ -181,7 +181,7 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
 def _of_whole(whole: WholeProof) -> str:
     if not whole.outputs:
         state = "not compared: " if whole.ok is None else ""
-        return textwrap.shorten(state + whole.reason, 60, placeholder=" ...")
+        return textwrap.shorten(state + whole.reason, 48, placeholder=" ...")
     worst = max(o["max_rel"] for o in whole.outputs.values())
     return f"{textwrap.shorten(whole.reason, 40)}, max rel {worst:.1e}"
 

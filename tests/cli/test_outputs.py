@@ -58,6 +58,8 @@ def test_two_outputs_in_one_file(main: Callable, tmp_path: Path, arguments: list
         (["explain", "decompose/gelu", "--node", "x"], "Give --model too"),
         (["explain", "GF101", "--model", "m.onnx"], "tries a rule there"),
         (["explain", "decompose/nosuch"], "no such rule"),
+        (["compare", "m.onnx", "m.onnx", "--aipp", "nofile"], "is for an .om"),
+        (["compare", "m.onnx", "m.onnx", "--samples", "1000000000"], "at most 10,000"),
         (["diagnose", "m.onnx"], "a binary file"),
         (["convert", "m.onnx", "--soc", "Ascend310P3", "-o", "m.onnx"], "is a file"),
     ],
