@@ -111,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(
                 f"-o {options.output}: cannot be written ({error.strerror})."
             ) from None
+        report.after.path = str(options.output)
     if options.report is not None:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
         write_output("--report", options.report, text)
@@ -166,6 +167,8 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
         lines += ["", tabulate(rows, ["rule", "sites", "exact", "proof"]), ""]
     else:
         lines.append("No rule fired.")
+    if report.whole is not None and not report.whole.outputs:
+        lines += wrap(f"whole model: {report.whole.reason}")
     for rule, node, failed in report.failed_proofs:
         lines += wrap(f"proof failed, rolled back: {rule} at {node}: {failed.reason}")
     for note in [*report.notes, *_remaining(report)]:
@@ -180,8 +183,7 @@ def _text(report: FixReport, options: argparse.Namespace) -> str:
 
 def _of_whole(whole: WholeProof) -> str:
     if not whole.outputs:
-        state = "not compared: " if whole.ok is None else ""
-        return textwrap.shorten(state + whole.reason, 48, placeholder=" ...")
+        return "not compared, see below" if whole.ok is None else "not equal, see below"
     worst = max(o["max_rel"] for o in whole.outputs.values())
     return f"{textwrap.shorten(whole.reason, 40)}, max rel {worst:.1e}"
 
