@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from graphfix.errors import TableError, nearest
-from graphfix.graph import Graph, Node, Value, dtypes
+from graphfix.graph import Graph, Node, Value
 from graphfix.rewrite.builder import Builder
 from graphfix.rewrite.patterns import (
     Match,
@@ -29,6 +27,7 @@ from graphfix.rewrite.patterns import (
     site,
 )
 from graphfix.rewrite.rule import Exactness, Example, NearMiss, No, Rule, RuleError, Site
+from graphfix.rewrite.value_checks import CHECKS, RELATIONS
 from graphfix.support.conditions import Condition, NodeView, compile_condition
 from graphfix.support.predicates import PREDICATES
 from graphfix.support.target import read_toml
@@ -313,7 +312,7 @@ class _Reader:
     def _checks(self, name: str, table: Any, names: set[str], where: str) -> list[_Check]:
         if not isinstance(table, dict):
             raise self.error(where, "expected a table.")
-        self.check_keys(table, (*_CHECKS, "optional"), f"{where}.")
+        self.check_keys(table, (*CHECKS, "optional"), f"{where}.")
         if name not in names:
             raise self.error(where, f"{name} is not in before.")
         checks = []
@@ -321,10 +320,10 @@ class _Reader:
             if key == "optional":
                 self.get(table, key, bool, where=f"{where}.")
                 continue
-            kind, make = _CHECKS[key]
+            kind, make = CHECKS[key]
             if not kind(operand):
                 raise self.error(f"{where}.{key}", f"{operand!r} is not what is expected here.")
-            if key in _RELATIONS and operand not in names:
+            if key in RELATIONS and operand not in names:
                 raise self.error(f"{where}.{key}", f"{operand} is not in before.")
             checks.append(_on_value(name, make(name, operand)))
         return checks
@@ -347,146 +346,3 @@ def _on_value(name: str, check: Callable[[Value, Match], str | None]) -> _Check:
         return None if value is None else check(value, match)
 
     return whole
-
-
-# ---------------------------------------------------------------------- conditions on values
-
-_ValueCheck = Callable[[Value, Match], "str | None"]
-
-
-def constant_array(value: Value) -> np.ndarray | None:
-    """Return the array of a small constant; None for what is computed, even if it is known."""
-    return value.known if value.constant is not None else None
-
-
-def _on_array(name: str, problem: Callable[[np.ndarray], str | None]) -> _ValueCheck:
-    def check(value: Value, _: Match) -> str | None:
-        array = constant_array(value)
-        if array is None or array.dtype.kind not in "biuf":
-            return f"{name} is no small constant"
-        return problem(array)
-
-    return check
-
-
-def _is(name: str, number: Any) -> _ValueCheck:
-    return _on_array(
-        name, lambda a: None if a.size and bool((a == number).all()) else f"{name} is not {number}"
-    )
-
-
-def _near(name: str, bounds: Any) -> _ValueCheck:
-    number, distance = bounds
-
-    def problem(array: np.ndarray) -> str | None:
-        near = np.abs(array.astype(np.float64) - number) <= distance
-        return None if array.size and bool(near.all()) else f"{name} is not near {number}"
-
-    return _on_array(name, problem)
-
-
-def _lacks(name: str, number: Any) -> _ValueCheck:
-    return _on_array(
-        name, lambda a: f"{name} holds {number}" if bool((a == number).any()) else None
-    )
-
-
-def _all_equal(name: str, wanted: Any) -> _ValueCheck:
-    def problem(array: np.ndarray) -> str | None:
-        equal = array.size > 0 and bool((array == array.reshape(-1)[0]).all())
-        return None if equal is wanted else f"the elements of {name} are not all equal"
-
-    return _on_array(name, problem)
-
-
-def _constant(name: str, wanted: Any) -> _ValueCheck:
-    def check(value: Value, _: Match) -> str | None:
-        if (constant_array(value) is not None) is wanted:
-            return None
-        return f"{name} is no small constant" if wanted else f"{name} is constant"
-
-    return check
-
-
-def _rank(name: str, wanted: Any) -> _ValueCheck:
-    ranks = wanted if isinstance(wanted, list) else [wanted]
-
-    def check(value: Value, _: Match) -> str | None:
-        if value.shape is None:
-            return f"the rank of {name} is not known"
-        return None if len(value.shape) in ranks else f"{name} has rank {len(value.shape)}"
-
-    return check
-
-
-def _dtype(name: str, wanted: Any) -> _ValueCheck:
-    allowed = wanted if isinstance(wanted, list) else [wanted]
-
-    def check(value: Value, _: Match) -> str | None:
-        if value.dtype is None:
-            return f"the element type of {name} is not known"
-        return None if value.dtype in allowed else f"{name} is {value.dtype}"
-
-    return check
-
-
-def _same_dtype(name: str, other: Any) -> _ValueCheck:
-    def check(value: Value, match: Match) -> str | None:
-        peer = match.values.get(other)
-        if value.dtype is None or peer is None or peer.dtype is None:
-            return f"the element types of {name} and {other} are not known"
-        if value.dtype != peer.dtype:
-            return f"{name} is {value.dtype}, {other} is {peer.dtype}"
-        return None
-
-    return check
-
-
-def _broadcasts_to(name: str, other: Any) -> _ValueCheck:
-    def check(value: Value, match: Match) -> str | None:
-        peer = match.values.get(other)
-        if value.shape == ():
-            return None
-        if value.shape is None or peer is None or peer.shape is None:
-            return f"the shapes of {name} and {other} are not known"
-        if len(value.shape) > len(peer.shape):
-            return f"{name} has more dims than {other}"
-        tail = peer.shape[len(peer.shape) - len(value.shape) :]
-        for mine, theirs in zip(value.shape, tail, strict=True):
-            if mine != 1 and (not isinstance(mine, int) or mine != theirs):
-                return f"{name} may broadcast {other} to another shape"
-        return None
-
-    return check
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float))
-
-
-def _is_pair(x: Any) -> bool:
-    return isinstance(x, list) and len(x) == 2 and all(_is_number(e) for e in x)
-
-
-def _is_ranks(x: Any) -> bool:
-    entries = x if isinstance(x, list) else [x]
-    return bool(entries) and all(isinstance(e, int) and not isinstance(e, bool) for e in entries)
-
-
-def _is_dtypes(x: Any) -> bool:
-    entries = x if isinstance(x, list) else [x]
-    return bool(entries) and all(isinstance(e, str) and e in dtypes.NUMBERS for e in entries)
-
-
-_CHECKS: dict[str, tuple[Callable[[Any], bool], Callable[[str, Any], _ValueCheck]]] = {
-    "constant": (lambda x: isinstance(x, bool), _constant),
-    "is": (_is_number, _is),
-    "near": (_is_pair, _near),
-    "lacks": (_is_number, _lacks),
-    "all_equal": (lambda x: isinstance(x, bool), _all_equal),
-    "rank": (_is_ranks, _rank),
-    "dtype": (_is_dtypes, _dtype),
-    "same_dtype": (lambda x: isinstance(x, str), _same_dtype),
-    "broadcasts_to": (lambda x: isinstance(x, str), _broadcasts_to),
-}
-_RELATIONS = ("same_dtype", "broadcasts_to")

@@ -11,13 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import onnx.helper
 
-from graphfix.comparison.runtimes import Arrays, Port, RuntimeFailed
+from graphfix.comparison.runtimes import Arrays, Closing, Port, RuntimeFailed
 from graphfix.comparison.runtimes.aipp import Aipp, read_static
 from graphfix.comparison.runtimes.pyacl import REPEAT_INITIALIZE, Acl, AclError, Undo
 from graphfix.errors import UsageError
@@ -80,7 +79,7 @@ class _Gear:
     dims: tuple[tuple[int, ...], ...]
 
 
-class OmRuntime:
+class OmRuntime(Closing):
     """An OM on device `device`.
 
     `aipp` are the parameters for an input with dynamic AIPP. `not_released` tells what could not be
@@ -141,17 +140,6 @@ class OmRuntime:
                 self.not_released.append(str(error))
             self._context = 0
         self.not_released += self._undo.release()
-
-    def __enter__(self) -> OmRuntime:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------------ what the OM takes and gives
 

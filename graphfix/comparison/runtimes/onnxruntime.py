@@ -6,13 +6,12 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import onnx
 
-from graphfix.comparison.runtimes import Arrays, RuntimeFailed, ports_of
+from graphfix.comparison.runtimes import Arrays, Closing, RuntimeFailed, ports_of
 from graphfix.graph import Model
 from graphfix.graph.reading import MAX_FILE_BYTES
 from graphfix.graph.writing import node_proto
@@ -20,7 +19,7 @@ from graphfix.graph.writing import node_proto
 CPU = "CPUExecutionProvider"
 
 
-class OnnxRuntime:
+class OnnxRuntime(Closing):
     """A model in ONNX Runtime.
 
     `optimize` lets the runtime fuse and fold; off, every node is computed as it stands. `providers`
@@ -82,17 +81,6 @@ class OnnxRuntime:
     def close(self) -> None:
         """Drop the sessions and with them their memory."""
         self._session = self._dump = None
-
-    def __enter__(self) -> OnnxRuntime:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------------ sessions
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
-from graphfix.comparison.runtimes import Arrays, Port
+from graphfix.comparison.runtimes import Arrays, Closing, Port
 from graphfix.comparison.runtimes.layouts import (
     INDEXED,
     Entry,
@@ -22,7 +21,7 @@ from graphfix.errors import UsageError
 from graphfix.graph import Model
 
 
-class Saved:
+class Saved(Closing):
     """A saved folder or file as a side of a comparison.
 
     `names` are the values that it may hold; `model` tells the nodes behind them. `sample` is the
@@ -71,17 +70,6 @@ class Saved:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def __enter__(self) -> Saved:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _resolved(self, names: Sequence[str]) -> dict[str, Entry]:
         """Return a reader for each of the names that the current sample holds."""
