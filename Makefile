@@ -5,16 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 CACHE  ?= .cache
 
-.PHONY: demo test test-slow lint bench bench-fix bench-exports bench-nodes bench-preview bench-speed oracle docs guide guide-lint clean
+.PHONY: demo test lint guide guide-lint bench bench-speed bench-fix bench-nodes bench-exports \
+	bench-preview bench-compare oracle docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo.py --cache $(CACHE)/demo
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest
-
-test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -65,7 +63,6 @@ bench-preview: $(VENV)/.dev
 	$(BIN)/python scripts/bench_preview.py $(CACHE)/oracle
 
 # compare: planted faults, clean pairs, speed and memory, on public and generated models
-.PHONY: bench-compare
 bench-compare: $(VENV)/.dev
 	$(BIN)/python tests/oracle/fetch_models.py $(CACHE)/oracle --no-edge
 	$(BIN)/python scripts/bench_compare.py --models $(CACHE)/oracle
