@@ -84,7 +84,7 @@ def check_kernels(context: Context, socs: tuple[Soc, ...]) -> dict[str, Counter[
     if not usable:
         return counts
     may_be_dynamic = _may_be_dynamic(context)
-    cache: dict[object, list[tuple[Soc, Placement]]] = {}
+    cache: dict[object, tuple[list[tuple[Soc, Placement]], bool]] = {}
     for graph in context.model.graph.graphs():
         for group in context.groups(graph):
             if group[0].op_type != "Constant":
@@ -94,9 +94,13 @@ def check_kernels(context: Context, socs: tuple[Soc, ...]) -> dict[str, Counter[
 
 def _place_group(
     context: Context, group: list[Node], socs: list[Soc], may_be_dynamic: bool,
-    cache: dict[object, list[tuple[Soc, Placement]]], counts: dict[str, Counter[str]],
+    cache: dict[object, tuple[list[tuple[Soc, Placement]], bool]],
+    counts: dict[str, Counter[str]],
 ) -> None:  # fmt: skip
-    """Place the nodes of one operator; equal dtypes are looked up once."""
+    """Place the nodes of one operator; equal dtypes are looked up once.
+
+    `cache` holds places by what decides them, and whether there is something to report.
+    """
     sample = group[0]
     if context.registration(sample) is None:
         # an operator of the user's own has a kernel of the user's own
@@ -108,8 +112,9 @@ def _place_group(
     tally: Counter[object] = Counter()
     opset, is_cast = context.opset(sample) or 0, sample.op_type == "Cast"
     fixed = choices[0] if choices and choices[0].when is None else None
+    values, kind = sample.graph.values, (sample.op_type, sample.domain)
     for node in group:
-        output = node.output(0)
+        output = values.get(node.outputs[0]) if node.outputs else None
         if output is not None and output.is_folded:
             tally[None] += 1
             continue
@@ -117,17 +122,18 @@ def _place_group(
         dtypes = _dtypes(node, choice)
         result = _dtype(output) if is_cast else None
         dynamic = may_be_dynamic and _is_dynamic(node)
-        key = (sample.op_type, sample.domain, id(choice), dtypes, result, dynamic)
-        places = cache.get(key)
-        if places is None:
-            places = cache[key] = [
+        key = (kind, id(choice), dtypes, result, dynamic)
+        placed = cache.get(key)
+        if placed is None:
+            places = [
                 (soc, _place(context, node, choice, dtypes, result, dynamic, soc)) for soc in socs
             ]
+            placed = cache[key] = (places, any(p.slug is not None for _, p in places))
         tally[key] += 1
-        if any(place.slug is not None for _, place in places):
-            _report_all(context, node, places, dtypes)
+        if placed[1]:
+            _report_all(context, node, placed[0], dtypes)
     for found, number in tally.items():
-        for soc, place in cache[found] if found is not None else ((s, _FOLDED) for s in socs):
+        for soc, place in cache[found][0] if found is not None else ((s, _FOLDED) for s in socs):
             counts[soc.name][place.engine] += number
 
 

@@ -238,8 +238,9 @@ def _rank_recurrent(graph: Graph) -> None:
 
     Whatever comes, the operator takes a sequence of three dims and states of three dims alone.
     """
-    for node in graph.walk():
-        if node.op_type not in _RECURRENT or not node.is_standard:
+    layers = [n for g in graph.graphs() for n in g.nodes if n.op_type in _RECURRENT]
+    for node in layers:
+        if not node.is_standard:
             continue
         x, weight, recurrent = (node.input(i) for i in range(3))
         shapes = [v.shape if v is not None else None for v in (weight, recurrent)]
@@ -265,8 +266,9 @@ def _fill(value: Value | None, wanted: Shape) -> None:
 def _news(model: Model, replaced: Mapping[Value, onnx.NodeProto]) -> dict[Value, onnx.NodeProto]:
     """Return Constant nodes for computed values that would tell an unknown shape."""
     found: dict[Value, onnx.NodeProto] = {}
-    for node in model.graph.walk():
-        for position in SHAPE_INPUTS.get(node.op_type, ()):
+    deciding = (n for g in model.graph.graphs() for n in g.nodes if n.op_type in SHAPE_INPUTS)
+    for node in deciding:
+        for position in SHAPE_INPUTS[node.op_type]:
             value = node.input(position)
             if (
                 value is not None
