@@ -11,7 +11,9 @@ Leaves    qk_matmul_output behind a mask that is no float tensor; nonpad_kv_seql
           (opsets 24 and 25); numbers of heads, or without scale a head size, that are not known;
           integer masks, masks of another type than Q, masks that are shorter than the keys, or may
           be from opset 24 on; a scale or softcap that is negative.
-Exact     rounding: float32 within 1e-5.
+Exact     rounding: float32 within 1e-4: scores of a hundred lose 1e-5 in float32, and the
+          exponential turns that into relative error; ONNX Runtime's own operator is as far from
+          float64 as the rewrite.
 Source    ONNX operator schemas Attention-23, -24 and -25 of onnx 1.23; registrations of the ops-*
           plugins, August 2026.
 """
@@ -162,7 +164,7 @@ class DecomposeAttention(Rule):
     roots = ("Attention",)
     exactness = Exactness.ROUNDING
     fixes = ("GF101", "GF102")
-    tolerance = 1e-5
+    tolerance = 1e-4
 
     def match(self, node: Node, graph: Graph) -> Site | No:
         """Fire when heads, sizes and the kind of the mask are known."""
