@@ -21,7 +21,6 @@ from graphfix.graph.value import Value
 if TYPE_CHECKING:
     from graphfix.graph.model import Model
 
-_GRAPH = onnx.AttributeProto.GRAPH
 _GRAPHS = onnx.AttributeProto.GRAPHS
 # the standard operators that hold graphs; those of other domains are looked into one by one
 _WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
